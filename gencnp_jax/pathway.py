@@ -1,0 +1,307 @@
+"""Pathways: tuples of {0, 1} masks over a target's neurons.
+
+A neuron is one scalar of one activation. Masks are tuples, one array a layer,
+bool `[n, h_i, w_i, c_i]` (or `[n, c_i]`), 1 = the neuron is on. Firing sparsity
+is the share of neurons switched OFF.
+
+On the device masks are bool arrays; on disk and between stages they are rows of
+bits, all layers of an image behind one another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+FORMAT = 1
+"""Version of the file that `Explanation.save` writes."""
+
+
+def flat(arrays: Sequence[jax.Array]) -> jax.Array:
+  """Concatenates per-layer arrays `[n, ...]` to `[n, neurons]`."""
+  return jnp.concatenate([a.reshape(a.shape[0], -1) for a in arrays], axis=1)
+
+
+def split(rows: Any, shapes: Sequence[tuple[int, ...]]) -> tuple:
+  """Inverse of `flat`: `[n, neurons]` to arrays `[n, *shape]`."""
+  sizes = [int(np.prod(shape)) for shape in shapes]
+  parts, start = [], 0
+  for size, shape in zip(sizes, shapes):
+    parts.append(rows[:, start : start + size].reshape(-1, *shape))
+    start += size
+  return tuple(parts)
+
+
+def neuron_count(shapes: Sequence[tuple[int, ...]]) -> int:
+  """Returns the number of neurons of activations of these shapes."""
+  return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def kept_count(sparsity: float, neurons: int) -> int:
+  """Returns how many neurons an image keeps: max(1, round((1 - s) * N)).
+
+  Raises:
+    ValueError: a sparsity outside (0, 1).
+  """
+  if not 0.0 < sparsity < 1.0:
+    raise ValueError(
+      f'sparsity={sparsity}: the share of neurons switched off must lie '
+      f'strictly between 0 and 1. With {neurons} neurons it may go from '
+      f'{0.5 / neurons:.2g} to {1 - 0.5 / neurons:.6g}.'
+    )
+  kept = max(1, round((1.0 - sparsity) * neurons))
+  if kept == neurons:
+    raise ValueError(
+      f'sparsity={sparsity} keeps all {neurons} neurons; raise it to at least '
+      f'{1 / neurons:.2g} to switch one off.'
+    )
+  return kept
+
+
+def firing_sparsity(masks: Sequence[Any]) -> Any:
+  """Returns the share of neurons switched off, float32 `[n]`."""
+  on = sum(layer_counts(masks).T)
+  return 1.0 - on / neuron_count([m.shape[1:] for m in masks])
+
+
+def layer_counts(masks: Sequence[Any]) -> jax.Array:
+  """Returns how many neurons are on, float32 `[n, layers]` (exact to 2^24)."""
+  return jnp.stack(
+    [m.reshape(m.shape[0], -1).sum(1, dtype=jnp.float32) for m in masks], axis=1
+  )
+
+
+def keep_top(
+  scores: Sequence[jax.Array], count: int, seed: jax.Array, index: jax.Array
+) -> tuple[tuple[jax.Array, ...], jax.Array]:
+  """Switches on the `count` neurons of highest score, over all layers at once.
+
+  Exact for any ties: neurons whose score equals the cut's are chosen by a draw
+  keyed on (seed, image index), never by their position. The cut is found by
+  bisection on the bits of the float, 32 passes over the scores, because XLA's
+  sort on CPU takes 20 to 40 times as long.
+
+  Args:
+    scores: per layer, float32 `[n, ...]`; larger is more important, no NaN.
+    count: neurons to keep an image, from 1 to all.
+    seed: int32 scalar.
+    index: int32 `[n]`, the number of each image in its data set.
+
+  Returns:
+    masks: per layer bool, exactly `count` on an image.
+    tied: int32 `[n]`, how many of them the draw chose among equals.
+  """
+  rows = _ordered_bits(flat(scores))
+  cut = _kth_largest(rows, count)
+  above = rows > cut[:, None]
+  missing = count - above.sum(1, dtype=jnp.int32)
+  equal = rows == cut[:, None]
+  # Only a real tie needs the draw: all equals fit otherwise.
+  tied = jnp.where(equal.sum(1, dtype=jnp.int32) > missing, missing, 0)
+  lots = jnp.where(equal, _lots(rows.shape[1], seed, index), 0)
+  chosen = equal & (lots >= _kth_largest(lots, missing)[:, None])
+  return split(above | chosen, [s.shape[1:] for s in scores]), tied
+
+
+def _ordered_bits(x: jax.Array) -> jax.Array:
+  """Maps float32 to uint32 such that order is kept (-0 equals +0)."""
+  bits = jax.lax.bitcast_convert_type(
+    x.astype(jnp.float32) + 0.0, jnp.uint32
+  )
+  bits = jnp.where(x == 0, jnp.uint32(0), bits)
+  negative = bits >> 31 == 1
+  return jnp.where(negative, ~bits, bits | jnp.uint32(1 << 31))
+
+
+def _kth_largest(rows: jax.Array, k: Any) -> jax.Array:
+  """Returns the k-th largest of each row of uint32, `[n]`; k is int or [n]."""
+
+  def refine(i, found):
+    candidate = found | (jnp.uint32(1 << 31) >> i.astype(jnp.uint32))
+    enough = (rows >= candidate[:, None]).sum(1, dtype=jnp.int32) >= k
+    return jnp.where(enough, candidate, found)
+
+  start = jnp.zeros(rows.shape[0], jnp.uint32)
+  return jax.lax.fori_loop(0, 32, refine, start)
+
+
+def _lots(neurons: int, seed: jax.Array, index: jax.Array) -> jax.Array:
+  """Draws distinct uint32 lots for the neurons of each image, `[n, neurons]`.
+
+  A bijection of the neuron's number (keyed mixing rounds) makes every lot
+  distinct, so that a draw needs no second tie-break.
+  """
+  keys = jax.vmap(lambda i: jax.random.bits(_image_key(seed, i), (3,)))(index)
+  x = jnp.arange(1, neurons + 1, dtype=jnp.uint32)[None]
+  for r, multiplier in enumerate((0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)):
+    x = (x ^ keys[:, r, None]) * jnp.uint32(multiplier)
+    x = x ^ (x >> 15)
+  return jnp.maximum(x, 1)
+
+
+def _image_key(seed: jax.Array, index: jax.Array) -> jax.Array:
+  return jax.random.fold_in(jax.random.key(seed), index)
+
+
+def pack(masks: Sequence[Any]) -> Any:
+  """Packs masks to rows of bits, uint8 `[n, ceil(neurons / 8)]`."""
+  if all(isinstance(m, np.ndarray) for m in masks):
+    rows = np.concatenate([m.reshape(len(m), -1) for m in masks], axis=1)
+    return np.packbits(rows.astype(bool), axis=1)
+  return jnp.packbits(flat(masks).astype(bool), axis=1)
+
+
+def unpack(
+  rows: np.ndarray, shapes: Sequence[tuple[int, ...]]
+) -> tuple[np.ndarray, ...]:
+  """Inverse of `pack`: uint8 rows to bool arrays `[n, *shape]`."""
+  bits = np.unpackbits(rows, axis=1, count=neuron_count(shapes))
+  return split(bits.astype(bool), shapes)
+
+
+def class_pathways(
+  masks: Sequence[np.ndarray], labels: np.ndarray, threshold: float
+) -> dict[int, tuple[np.ndarray, ...]]:
+  """Returns the class-relevant pathways (paper, section 4.2).
+
+  `P_c = 1[mean over the images of class c of P > threshold]`.
+
+  Args:
+    masks: tuple of bool `[n, ...]`.
+    labels: int `[n]`: true or predicted classes.
+    threshold: eps_cn, in [0, 1).
+
+  Returns:
+    For each class that occurs, a tuple of bool masks without the image axis.
+
+  Raises:
+    ValueError: labels of another length, or a threshold outside [0, 1).
+  """
+  labels = np.asarray(labels)
+  if labels.shape != (len(masks[0]),):
+    raise ValueError(
+      f'labels has shape {labels.shape}; the masks hold {len(masks[0])} images.'
+    )
+  if not 0.0 <= threshold < 1.0:
+    raise ValueError(
+      f'threshold={threshold}: a neuron is class-relevant where more than this '
+      'share of the images has it on; choose from 0 up to, not including, 1.'
+    )
+  return {
+    int(c): tuple(
+      np.mean(m[labels == c], axis=0, dtype=np.float64) > threshold
+      for m in masks
+    )
+    for c in np.unique(labels)
+  }
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+  """The pathways of some images, and what the target says under them.
+
+  Attributes:
+    masks: tuple of bool `[n, h_i, w_i, c_i]`.
+    logits: float32 `[n, classes]`, the target's own.
+    pathway_logits: float32 `[n, classes]`, under the masks.
+    importance: tuple of float32 shaped like the masks, or None.
+    tied: share of the kept neurons that a draw among equal scores chose,
+      `[n]`, or None.
+    method: name of the explainer.
+  """
+
+  masks: tuple[np.ndarray, ...]
+  logits: np.ndarray
+  pathway_logits: np.ndarray
+  importance: tuple[np.ndarray, ...] | None = None
+  tied: np.ndarray | None = None
+  method: str = ''
+
+  def __len__(self) -> int:
+    return len(self.logits)
+
+  @property
+  def firing_sparsity(self) -> np.ndarray:
+    """Share of neurons switched off, float32 `[n]`."""
+    return np.asarray(firing_sparsity(self.masks))
+
+  @property
+  def agreement(self) -> np.ndarray:
+    """Whether the target says the same class under the pathway, bool `[n]`."""
+    return self.logits.argmax(1) == self.pathway_logits.argmax(1)
+
+  @property
+  def empty_layer(self) -> np.ndarray:
+    """Whether a layer has no neuron on, bool `[n]`.
+
+    In a plain chain of layers such a pathway cuts the image off: what the
+    target says under it does not depend on the image.
+    """
+    return np.asarray(layer_counts(self.masks).min(1) == 0)
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes the explanation to an `.npz` file, masks packed to bits."""
+    path = epath.Path(path)
+    arrays = {
+      'masks': pack(self.masks),
+      'logits': self.logits,
+      'pathway_logits': self.pathway_logits,
+    }
+    if self.tied is not None:
+      arrays['tied'] = self.tied
+    for i, scores in enumerate(self.importance or ()):
+      arrays[f'importance_{i}'] = scores
+    about = {
+      'format': FORMAT,
+      'method': self.method,
+      'shapes': [m.shape[1:] for m in self.masks],
+      'layers_of_importance': len(self.importance or ()),
+    }
+    temporary = path.parent / f'.{path.name}.{os.getpid()}'
+    with temporary.open('wb') as file:
+      np.savez_compressed(file, about=json.dumps(about), **arrays)
+    temporary.replace(path)
+
+  @classmethod
+  def load(cls, path: str | os.PathLike) -> Explanation:
+    """Reads what `save` wrote.
+
+    Raises:
+      ValueError: no such file, a damaged one, or one of another format.
+    """
+    path = epath.Path(path)
+    if not path.exists():
+      raise ValueError(f'{path}: no such file.')
+    try:
+      with path.open('rb') as file, np.load(file, allow_pickle=False) as data:
+        arrays = dict(data)
+      about = json.loads(str(arrays.pop('about')))
+      if about['format'] != FORMAT:
+        raise ValueError(
+          f'{path}: explanation format {about["format"]}; this version reads '
+          f'format {FORMAT}.'
+        )
+      count = about['layers_of_importance']
+      importance = tuple(arrays[f'importance_{i}'] for i in range(count))
+      return cls(
+        masks=unpack(arrays['masks'], [tuple(s) for s in about['shapes']]),
+        logits=arrays['logits'],
+        pathway_logits=arrays['pathway_logits'],
+        importance=importance or None,
+        tied=arrays.get('tied'),
+        method=about['method'],
+      )
+    except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+      raise ValueError(
+        f'{path}: not an explanation, or a damaged one ({error}). Write it '
+        'again with Explanation.save.'
+      ) from error
