@@ -100,9 +100,7 @@ def replay(
     return jnp.transpose(new, back).astype(value.dtype)
 
   jaxpr, consts = program_lib.open_jaxpr(traced.jaxpr)
-  outputs = _evaluate(
-    jaxpr, consts, jax.tree.leaves(args), (), places, rewrite
-  )
+  outputs = _evaluate(jaxpr, consts, jax.tree.leaves(args), (), places, rewrite)
   return jax.tree.unflatten(traced.out_tree, outputs)
 
 
@@ -146,9 +144,7 @@ def _trace(fn, layout, arguments: _Static) -> Traced:
     if len(batch) != 1:  # A ReLU of weights is no activation.
       continue
     order = _nhwc(program, relu, batch[0], layout)
-    sites.append(
-      Site(relu.path, order, tuple(shape[i] for i in order)[1:])
-    )
+    sites.append(Site(relu.path, order, tuple(shape[i] for i in order)[1:]))
   inside = program_lib.hidden_relu(program)
   if inside is not None:
     raise TargetError(
@@ -182,7 +178,7 @@ def _check_output(out, images) -> None:
     raise TargetError(
       'apply_fn must return the logits alone, one array [batch, classes]; it '
       f'returned {jax.tree.structure(out)}. A Flax module that mutates state '
-      "returns (logits, updates): call it without `mutable=`, in evaluation "
+      'returns (logits, updates): call it without `mutable=`, in evaluation '
       'mode (train=False).'
     )
   if len(out.shape) != 2 or out.shape[0] != images.shape[0]:

@@ -109,14 +109,13 @@ def keep_top(
   tied = jnp.where(equal.sum(1, dtype=jnp.int32) > missing, missing, 0)
   lots = jnp.where(equal, _lots(rows.shape[1], seed, index), 0)
   chosen = equal & (lots >= _kth_largest(lots, missing)[:, None])
+  chosen &= (missing > 0)[:, None]
   return split(above | chosen, [s.shape[1:] for s in scores]), tied
 
 
 def _ordered_bits(x: jax.Array) -> jax.Array:
   """Maps float32 to uint32 such that order is kept (-0 equals +0)."""
-  bits = jax.lax.bitcast_convert_type(
-    x.astype(jnp.float32) + 0.0, jnp.uint32
-  )
+  bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) + 0.0, jnp.uint32)
   bits = jnp.where(x == 0, jnp.uint32(0), bits)
   negative = bits >> 31 == 1
   return jnp.where(negative, ~bits, bits | jnp.uint32(1 << 31))
@@ -145,7 +144,7 @@ def _lots(neurons: int, seed: jax.Array, index: jax.Array) -> jax.Array:
   for r, multiplier in enumerate((0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)):
     x = (x ^ keys[:, r, None]) * jnp.uint32(multiplier)
     x = x ^ (x >> 15)
-  return jnp.maximum(x, 1)
+  return x
 
 
 def _image_key(seed: jax.Array, index: jax.Array) -> jax.Array:

@@ -182,7 +182,9 @@ def hidden_relu(program: Program) -> str | None:
 
 def random_operation(program: Program) -> str | None:
   """Names the first operation that draws random numbers, else None."""
-  return next((o.name for o in program.walk() if o.name.startswith(_RANDOM)), None)
+  return next(
+    (o.name for o in program.walk() if o.name.startswith(_RANDOM)), None
+  )
 
 
 def batch_reduction(program: Program, other: Program) -> str | None:
@@ -289,9 +291,7 @@ def _is_zero(program: Program, value: int) -> bool:
   content = program.constants.get(_source(program, value, forms))
   # A large constant array is a weight; looking through it would cost.
   return (
-    content is not None
-    and np.size(content) <= 1 << 20
-    and _all_zero(content)
+    content is not None and np.size(content) <= 1 << 20 and _all_zero(content)
   )
 
 

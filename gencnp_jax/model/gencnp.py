@@ -1,0 +1,157 @@
+"""GEN-CNP: generates a pathway per image from the target's activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from gencnp_jax import pathway
+
+from gencnp_jax.model import pdn, recursive
+from gencnp_jax.model.daq import daq
+
+_GAP = 1e-3
+"""The least distance of learned DAQ bounds."""
+
+
+@struct.dataclass
+class Generated:
+  """What GEN-CNP generates for a batch; tuples with one array a layer.
+
+  Attributes:
+    masks: P, float {0, 1}, shaped like the activations.
+    scores: D, the signed scores before quantisation, shaped likewise.
+    importance: the PDN's output, `[n, h', w', c_i]` (`[n, c_i]`).
+  """
+
+  masks: tuple[jax.Array, ...]
+  scores: tuple[jax.Array, ...]
+  importance: tuple[jax.Array, ...]
+
+
+class GenCNP(nn.Module):
+  """RFEs -> PDN -> RPDs -> DAQ (paper, section 3.1, Fig. 2).
+
+  Attributes:
+    hidden: width of the PDN.
+    num_fc: z, the PDN's number of layers.
+    kernel_sizes: per activation, k, (k_h, k_w) or 0 to choose; empty chooses
+      all.
+    embedding: (h', w'), or None for the smallest map (the paper's choice).
+    lower: DAQ's l. D comes out of a BatchNorm, so its unit is one standard
+      deviation.
+    upper: DAQ's u.
+    learn_bounds: learn l and u per layer, from the values above.
+    sigma: DAQ's kernel width.
+    temperature: DAQ's temperature.
+    layer_floor: share of each layer that always fires, its top scores (ours).
+    canvases: scans per recursive block; None lets the backend decide.
+    dtype: compute dtype; parameters stay float32.
+    axis_name: pmap axis over which batch statistics are synchronised.
+  """
+
+  hidden: int = 1024
+  num_fc: int = 2
+  kernel_sizes: tuple[Any, ...] = ()
+  embedding: tuple[int, int] | None = None
+  lower: float = -1.5
+  upper: float = 1.5
+  learn_bounds: bool = False
+  sigma: float = 2.0
+  temperature: float = 2.0
+  layer_floor: float = 0.0
+  canvases: int | None = None
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self, activations: Sequence[jax.Array], train: bool = False
+  ) -> Generated:
+    """Generates pathways.
+
+    Args:
+      activations: tuple of `[n, h_i, w_i, c_i]` or `[n, c_i]`.
+      train: use batch statistics and update the running ones.
+
+    Raises:
+      ValueError: kernel sizes that do not fit the maps.
+    """
+    blocks = self._blocks(activations)
+    patterns = [rfe(a, train) for (rfe, _), a in zip(blocks, activations)]
+    importance = pdn.PDN(self.hidden, self.num_fc, self.dtype, name='pdn')(
+      patterns
+    )
+    scores = tuple(
+      rpd(e, train).astype(jnp.float32)
+      for (_, rpd), e in zip(blocks, importance)
+    )
+    masks = tuple(self._binarise(i, d) for i, d in enumerate(scores))
+    return Generated(masks, scores, importance)
+
+  def _blocks(self, activations) -> list[tuple[nn.Module, nn.Module]]:
+    """Returns (RFE, RPD) of each activation."""
+    sizes = [a.shape[1:3] for a in activations if a.ndim == 4]
+    if any(a.ndim not in (2, 4) for a in activations):
+      raise ValueError(
+        'GEN-CNP takes activations of rank 4 or 2; got ranks '
+        f'{[a.ndim for a in activations]}.'
+      )
+    smallest = self.embedding or tuple(min(side) for side in zip(*sizes))
+    kernels = self.kernel_sizes or (0,) * len(activations)
+    if len(kernels) != len(activations):
+      raise ValueError(
+        f'kernel_sizes has {len(kernels)} entries; the target has '
+        f'{len(activations)} activations. Use 0 where one is to be chosen.'
+      )
+    common = {'dtype': self.dtype, 'axis_name': self.axis_name}
+    blocks = []
+    for i, (activation, k) in enumerate(zip(activations, kernels)):
+      names = f'rfe_{i}', f'rpd_{i}'
+      if activation.ndim == 2:
+        pair = [
+          recursive.DenseBlock(relu=relu, name=name, **common)
+          for name, relu in zip(names, (True, False))
+        ]
+      else:
+        size = activation.shape[1:3]
+        k = k or recursive.choose_kernel(size, smallest)
+        k = (k, k) if isinstance(k, int) else tuple(k)
+        pair = [
+          recursive.RecursiveBlock(
+            k, smallest, size, decode, self.canvases, name=name, **common
+          )
+          for name, decode in zip(names, (False, True))
+        ]
+      blocks.append(tuple(pair))
+    return blocks
+
+  def _binarise(self, layer: int, scores: jax.Array) -> jax.Array:
+    lower, upper = self.lower, self.upper
+    if self.learn_bounds:
+      bounds = self.param(
+        f'bounds_{layer}', lambda _: jnp.asarray([lower, upper], jnp.float32)
+      )
+      lower, upper = bounds[0], jnp.maximum(bounds[1], bounds[0] + _GAP)
+    masks = daq(
+      scores, lower, upper, sigma=self.sigma, temperature=self.temperature
+    )
+    if not self.layer_floor:
+      return masks
+    # The gradient stays DAQ's: the floor only adds neurons to the forward.
+    floor = _top_share(jax.lax.stop_gradient(scores), self.layer_floor)
+    return masks + jax.lax.stop_gradient(floor * (1 - masks))
+
+
+def _top_share(scores: jax.Array, share: float) -> jax.Array:
+  """Returns {0, 1} for the top share of each image's scores."""
+  rows = scores.reshape(scores.shape[0], -1)
+  count = max(1, -int(-share * rows.shape[1] // 1))
+  index = jnp.arange(rows.shape[0])
+  (top,), _ = pathway.keep_top((rows,), count, jnp.int32(0), index)
+  return top.reshape(scores.shape).astype(scores.dtype)

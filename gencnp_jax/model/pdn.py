@@ -1,0 +1,42 @@
+"""The Pathway Distillation Network (paper, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+class PDN(nn.Module):
+  """An MLP from the feature patterns of all layers to importance scores.
+
+  It reads all layers at once, so that what deep layers know of the class
+  reaches the shallow ones.
+
+  Attributes:
+    hidden: width of the hidden layers (ours; the paper does not say).
+    num_fc: z, the number of fully connected layers, at least 1.
+    dtype: of the products; parameters stay float32.
+  """
+
+  hidden: int = 1024
+  num_fc: int = 2
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, patterns: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+    """Maps per-layer patterns `[n, ...]` to scores of the same shapes."""
+    rows = [p.reshape(p.shape[0], -1) for p in patterns]
+    x = jnp.concatenate(rows, axis=1)
+    width = x.shape[1]
+    for _ in range(self.num_fc - 1):
+      x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(x))
+    x = nn.Dense(width, dtype=self.dtype)(x)
+    scores, start = [], 0
+    for row, pattern in zip(rows, patterns):
+      scores.append(x[:, start : start + row.shape[1]].reshape(pattern.shape))
+      start += row.shape[1]
+    return tuple(scores)
