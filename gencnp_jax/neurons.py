@@ -1,6 +1,6 @@
 """Records and replaces the post-ReLU activations of any JAX function.
 
-The target carries no hooks: `jax.make_jaxpr` traces it, `program` says which
+The target carries no hooks: `jax.make_jaxpr` traces it, `relus` says which
 equations are ReLUs, and `replay` evaluates the jaxpr equation by equation and
 hands every ReLU's output to a callback, which returns the array to go on with.
 Calls that hold a ReLU are entered, all others are bound as they are. Inside
@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from gencnp_jax import program as program_lib
+from gencnp_jax import relus
 
 LAYOUTS = ('auto', 'NHWC', 'NCHW')
 
@@ -133,10 +134,10 @@ def _trace(fn, layout, arguments: _Static) -> Traced:
   larger = jax.ShapeDtypeStruct(
     (images.shape[0] + 1, *images.shape[1:]), images.dtype
   )
-  program = program_lib.flatten(jaxpr)
-  other = program_lib.flatten(jax.make_jaxpr(fn)(variables, larger))
+  program = relus.flatten(jaxpr)
+  other = relus.flatten(jax.make_jaxpr(fn)(variables, larger))
   _check_pure(program, other)
-  found, again = program_lib.relus(program), program_lib.relus(other)
+  found, again = relus.find(program), relus.find(other)
   sites = []
   for relu, twin in zip(found, again):
     shape, its = program.shapes[relu.output], other.shapes[twin.output]
@@ -145,7 +146,7 @@ def _trace(fn, layout, arguments: _Static) -> Traced:
       continue
     order = _nhwc(program, relu, batch[0], layout)
     sites.append(Site(relu.path, order, tuple(shape[i] for i in order)[1:]))
-  inside = program_lib.hidden_relu(program)
+  inside = relus.hidden_relu(program)
   if inside is not None:
     raise TargetError(
       f'The target has a ReLU inside `{inside}`: its activations of different '
@@ -167,7 +168,7 @@ def _nhwc(program, relu, batch: int, layout: str) -> tuple[int, ...]:
   if rank == 4:
     channels = {'NHWC': rest[-1], 'NCHW': rest[0]}.get(layout)
     if channels is None:
-      seen = program_lib.channel_axis(program, relu.input)
+      seen = relus.channel_axis(program, relu.input)
       channels = rest[-1] if seen is None or seen == batch else seen
     rest = [i for i in rest if i != channels] + [channels]
   return (batch, *rest)
@@ -189,14 +190,14 @@ def _check_output(out, images) -> None:
 
 
 def _check_pure(program, other) -> None:
-  drawn = program_lib.random_operation(program)
+  drawn = relus.random_operation(program)
   if drawn is not None:
     raise TargetError(
       f'apply_fn is stochastic: it draws random numbers (`{drawn}`), so a '
       'pathway would explain another function on every call. Switch dropout '
       'and noise off (train=False, deterministic=True).'
     )
-  mixed = program_lib.batch_reduction(program, other)
+  mixed = relus.batch_reduction(program, other)
   if mixed is not None:
     raise TargetError(
       f'apply_fn mixes the images of a batch (`{mixed}` over the batch axis), '

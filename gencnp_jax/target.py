@@ -35,6 +35,7 @@ class Preprocess:
   std: tuple[float, ...]
 
   def __call__(self, images: jax.Array) -> jax.Array:
+    """Returns the normalised images, float32, shaped as given."""
     images = jnp.asarray(images)
     if images.dtype == jnp.uint8:
       images = images.astype(jnp.float32) / 255.0

@@ -49,11 +49,11 @@ def daq(
       f'bits={bits}, sigma={sigma}, temperature={temperature}: bits must be at '
       'least 1, sigma and temperature positive.'
     )
-  if isinstance(lower, int | float) and isinstance(upper, int | float):
-    if upper <= lower:
-      raise ValueError(
-        f'lower={lower}, upper={upper}: upper must be above lower.'
-      )
+  constants = isinstance(lower, int | float) and isinstance(upper, int | float)
+  if constants and upper <= lower:
+    raise ValueError(
+      f'lower={lower}, upper={upper}: upper must be above lower.'
+    )
   lower = jnp.asarray(lower, x.dtype)
   upper = jnp.asarray(upper, x.dtype)
   return _daq(x, lower, upper, bits, float(sigma), float(temperature))
@@ -82,14 +82,14 @@ def _forward(x, lower, upper, bits, sigma, temperature):
 def _backward(bits, sigma, temperature, residuals, g):
   x, lower, upper = residuals
   _, r = _normalise(x, lower, upper, 2**bits - 1)
-  l, u = _over(lower, x), _over(upper, x)
+  lo, up = _over(lower, x), _over(upper, x)
   # An explicit mask: clip's own gradient would be halved at the bounds.
-  inside = (l <= x) & (x <= u)
+  inside = (lo <= x) & (x <= up)
   scale = temperature / (2 * math.sinh(temperature))
   slope = scale / jnp.tanh((1 / sigma**2 + jnp.abs(1 - 2 * r)) / 2)
-  dx = jnp.where(inside, g * slope / (u - l), 0).astype(x.dtype)
-  du = _sum_to(-dx * (x - l) / (u - l), upper)
-  dl = _sum_to(-dx * (u - x) / (u - l), lower)
+  dx = jnp.where(inside, g * slope / (up - lo), 0).astype(x.dtype)
+  du = _sum_to(-dx * (x - lo) / (up - lo), upper)
+  dl = _sum_to(-dx * (up - x) / (up - lo), lower)
   return dx, dl, du
 
 

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax import pathway
-
-from gencnp_jax.model import pdn, recursive
+from gencnp_jax import selection
+from gencnp_jax.model import normalisation, pdn, recursive
 from gencnp_jax.model.daq import daq
 
 _GAP = 1e-3
@@ -103,28 +102,28 @@ class GenCNP(nn.Module):
         f'{[a.ndim for a in activations]}.'
       )
     smallest = self.embedding or tuple(min(side) for side in zip(*sizes))
-    kernels = self.kernel_sizes or (0,) * len(activations)
-    if len(kernels) != len(activations):
+    chosen = self.kernel_sizes or (0,) * len(activations)
+    if len(chosen) != len(activations):
       raise ValueError(
-        f'kernel_sizes has {len(kernels)} entries; the target has '
+        f'kernel_sizes has {len(chosen)} entries; the target has '
         f'{len(activations)} activations. Use 0 where one is to be chosen.'
       )
     common = {'dtype': self.dtype, 'axis_name': self.axis_name}
     blocks = []
-    for i, (activation, k) in enumerate(zip(activations, kernels)):
+    for i, (activation, k) in enumerate(zip(activations, chosen)):
       names = f'rfe_{i}', f'rpd_{i}'
       if activation.ndim == 2:
         pair = [
-          recursive.DenseBlock(relu=relu, name=name, **common)
+          normalisation.DenseBlock(relu=relu, name=name, **common)
           for name, relu in zip(names, (True, False))
         ]
       else:
         size = activation.shape[1:3]
-        k = k or recursive.choose_kernel(size, smallest)
-        k = (k, k) if isinstance(k, int) else tuple(k)
+        k = k or kernels.choose_kernel(size, smallest)
+        kernel = (k, k) if isinstance(k, int) else tuple(k)
         pair = [
           recursive.RecursiveBlock(
-            k, smallest, size, decode, self.canvases, name=name, **common
+            kernel, smallest, size, decode, self.canvases, name=name, **common
           )
           for name, decode in zip(names, (False, True))
         ]
@@ -153,5 +152,5 @@ def _top_share(scores: jax.Array, share: float) -> jax.Array:
   rows = scores.reshape(scores.shape[0], -1)
   count = max(1, -int(-share * rows.shape[1] // 1))
   index = jnp.arange(rows.shape[0])
-  (top,), _ = pathway.keep_top((rows,), count, jnp.int32(0), index)
+  (top,), _ = selection.keep_top((rows,), count, jnp.int32(0), index)
   return top.reshape(scores.shape).astype(scores.dtype)

@@ -1,0 +1,71 @@
+"""Which kernel sizes bring an activation to the shared size, in how many passes.
+
+Paper, section 3.1: l_i = (h_i - h') / (k_i - 1), the same for both sides.
+"""
+
+from __future__ import annotations
+
+MAX_PASSES = 16
+
+
+def legal_kernels(size: int, smallest: int) -> tuple[int, ...]:
+  """Returns the kernel sizes that bring a side from `size` to `smallest`."""
+  gap = size - smallest
+  if gap == 0:
+    return (3,)
+  return tuple(k for k in range(2, gap + 2) if gap % (k - 1) == 0)
+
+
+def choose_kernel(
+  size: tuple[int, int], smallest: tuple[int, int]
+) -> tuple[int, int]:
+  """Chooses k_i per side: the smallest k >= 3 of at most 16 passes.
+
+  Both sides take the same number of passes; k = 2 is taken last.
+
+  Args:
+    size: (h_i, w_i) of the activation.
+    smallest: (h', w') of the shared embedding.
+
+  Raises:
+    ValueError: no number of passes serves both sides.
+  """
+  gaps = [a - b for a, b in zip(size, smallest)]
+  if min(gaps) < 0:
+    raise ValueError(
+      f'An activation of {size[0]}x{size[1]} is smaller than the embedding '
+      f"h' x w' = {smallest[0]}x{smallest[1]}; choose a smaller embedding."
+    )
+  kernels = []
+  for passes in range(1, MAX_PASSES + 1):
+    if all(gap % passes == 0 for gap in gaps):
+      kernels.append(tuple(gap // passes + 1 if gap else 3 for gap in gaps))
+  wide = [k for k in kernels if min(k) >= 3]
+  return min(wide or kernels, key=max)
+
+
+def num_passes(
+  size: tuple[int, int], smallest: tuple[int, int], kernel: tuple[int, int]
+) -> int:
+  """Returns l_i = (h_i - h') / (k_i - 1), or 1 where the sizes are equal.
+
+  Raises:
+    ValueError: a kernel that does not divide; lists those that do.
+  """
+  passes = set()
+  for s, small, k in zip(size, smallest, kernel):
+    if s == small:
+      continue
+    if k < 2 or (s - small) % (k - 1):
+      raise ValueError(
+        f'kernel size {k} does not bring a side of {s} to {small}: k - 1 must '
+        f'divide {s - small}. Legal: {legal_kernels(s, small)}.'
+      )
+    passes.add((s - small) // (k - 1))
+  if len(passes) > 1:
+    raise ValueError(
+      f'kernel {kernel} needs {sorted(passes)} passes for the two sides of '
+      f'{size}; both must take the same number. One that does: '
+      f'{choose_kernel(size, smallest)}.'
+    )
+  return passes.pop() if passes else 1

@@ -1,0 +1,234 @@
+"""Says which operations of a traced program are ReLUs, by structure alone.
+
+  max(x, 0)            also through `jnp.clip(x, 0)` and `zeros_like`
+  where(x > 0, x, 0)   with >, >=, <, <= and either branch order
+  x * (x > 0)
+  a custom_jvp or custom_vjp call whose whole body is one of these (`jax.nn.relu`)
+
+A custom call is matched whole; a composite that holds ReLU calls of its own is
+entered. Look-alikes are left alone: `min(max(x, 0), c)` is ReLU6, and
+normalisation layers clamp a variance by `max(0, v)`, a reduction statistic.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gencnp_jax.program import CUSTOM_CALLS, Op, Path, Program
+from gencnp_jax.program import flatten as _flatten
+
+_RANDOM = ('random_', 'threefry', 'rng_')
+_REDUCTIONS = ('reduce_sum', 'reduce_max', 'reduce_min', 'psum')
+_SQUARES = ('square', 'integer_pow', 'abs')
+# A statistic may pass through these between its reduction and its clamp.
+_ARITHMETIC = ('add', 'sub', 'mul', 'div', 'neg', 'sqrt', 'max', 'min')
+_FORMS = ('broadcast_in_dim', 'convert_element_type', 'reshape', 'copy')
+_MOVES = ('squeeze', 'transpose', 'concatenate', 'slice', 'split', 'select_n')
+_POINTWISE = (*_ARITHMETIC, *_SQUARES, *_FORMS, *_MOVES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Relu:
+  """A ReLU: where it stands, and the numbers of its input and output."""
+
+  path: Path
+  input: int
+  output: int
+
+
+def flatten(closed_jaxpr: Any) -> Program:
+  """Lays a program out such that every ReLU in reach is one operation."""
+  return _flatten(closed_jaxpr, _is_composite)
+
+
+def find(program: Program) -> list[Relu]:
+  """Returns the ReLUs of a program in call order."""
+  found = []
+  for op in program.ops:
+    x = _relu_input(program, op)
+    if x is not None and not _is_relu6(program, op):
+      found.append(Relu(op.path, x, op.outputs[0]))
+  return found
+
+
+def hidden_relu(program: Program) -> str | None:
+  """Names the control-flow operation that holds a ReLU, else None."""
+  for op in program.ops:
+    if op.name in CUSTOM_CALLS:
+      continue
+    for body in op.bodies:
+      if find(body) or hidden_relu(body):
+        return op.name
+  return None
+
+
+def random_operation(program: Program) -> str | None:
+  """Names the first operation that draws random numbers, else None."""
+  return next(
+    (o.name for o in program.walk() if o.name.startswith(_RANDOM)), None
+  )
+
+
+def batch_reduction(program: Program, other: Program) -> str | None:
+  """Names a reduction over the batch axis, else None.
+
+  Args:
+    program: the target traced on some batch size.
+    other: the same target on another batch size; an axis of another length is
+      the batch axis.
+  """
+  for a, b in zip(program.ops, other.ops):
+    if not a.name.startswith('reduce_') or a.name != b.name:
+      continue
+    mine, its = program.shapes[a.inputs[0]], other.shapes[b.inputs[0]]
+    axes = a.params.get('axes', ())
+    if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
+      return a.name
+  return None
+
+
+def channel_axis(program: Program, value: int) -> int | None:
+  """Returns the channel axis that the nearest convolution upstream wrote."""
+  queue, seen = [value], set()
+  while queue:
+    op = program.producer.get(queue.pop(0))
+    if op is None or op.path in seen:
+      continue
+    seen.add(op.path)
+    if op.name == 'conv_general_dilated':
+      return op.params['dimension_numbers'].out_spec[1]
+    shape = program.shapes[value]
+    queue += [v for v in op.inputs if program.shapes[v] == shape]
+  return None
+
+
+def _is_composite(program: Program) -> bool:
+  """True where a custom call holds whole ReLU calls and is not one itself."""
+  return not _lone_relu(program) and any(
+    op.name in CUSTOM_CALLS and _lone_relu(op.bodies[0]) for op in program.ops
+  )
+
+
+def _lone_relu(body: Program) -> bool:
+  """True where the whole body is one ReLU of one of its inputs."""
+  found = find(body)
+  return (
+    len(found) == 1
+    and body.outputs == (found[0].output,)
+    and found[0].input in body.inputs
+  )
+
+
+def _relu_input(program: Program, op: Op) -> int | None:
+  """Returns the number of `x` where `op` computes `relu(x)`, else None."""
+  if len(op.outputs) != 1 or not jnp.issubdtype(
+    program.dtypes[op.outputs[0]] or bool, jnp.floating
+  ):
+    return None
+  if op.name in CUSTOM_CALLS:
+    whole = len(op.bodies) == 1 and _lone_relu(op.bodies[0])
+    if not whole:
+      return None
+    return op.inputs[op.bodies[0].inputs.index(find(op.bodies[0])[0].input)]
+  x = None
+  if op.name == 'max':
+    x = next((a for a, b in _orders(op) if _is_zero(program, b)), None)
+  elif op.name == 'select_n' and len(op.inputs) == 3:
+    predicate, if_false, if_true = op.inputs
+    if _is_zero(program, if_false) and _tests(program, predicate, if_true, 'g'):
+      x = if_true
+    if _is_zero(program, if_true) and _tests(program, predicate, if_false, 'l'):
+      x = if_false
+  elif op.name == 'mul':
+    x = next(
+      (a for a, b in _orders(op) if _tests(program, b, a, 'g')),
+      None,
+    )
+  same = x is not None and program.shapes[x] == program.shapes[op.outputs[0]]
+  return x if same and not _is_statistic(program, x) else None
+
+
+def _orders(op: Op) -> tuple[tuple[int, ...], tuple[int, ...]]:
+  return op.inputs, op.inputs[::-1]
+
+
+def _source(program: Program, value: int, through: tuple[str, ...]) -> int:
+  """Follows a value back through operations that only change its form."""
+  op = program.producer.get(value)
+  while op is not None and op.name in through:
+    value = op.inputs[0]
+    op = program.producer.get(value)
+  return value
+
+
+def _is_zero(program: Program, value: int) -> bool:
+  content = program.constants.get(_source(program, value, _FORMS))
+  # A large constant array is a weight; looking through it would cost.
+  return (
+    content is not None and np.size(content) <= 1 << 20 and _all_zero(content)
+  )
+
+
+def _all_zero(content) -> bool:
+  try:
+    return bool(np.all(np.asarray(content) == 0))
+  except Exception:  # A tracer or a key array has no readable content.
+    return False
+
+
+def _tests(program: Program, predicate: int, x: int, sign: str) -> bool:
+  """True where `predicate` is `x > 0` (sign 'g') or `x < 0` (sign 'l')."""
+  op = program.producer.get(
+    _source(program, predicate, ('convert_element_type',))
+  )
+  if op is None or op.name not in ('gt', 'ge', 'lt', 'le'):
+    return False
+  left, right = op.inputs
+  if left == x and _is_zero(program, right):
+    return op.name[0] == sign
+  if right == x and _is_zero(program, left):
+    return op.name[0] != sign
+  return False
+
+
+def _is_relu6(program: Program, op: Op) -> bool:
+  """True where the only use of a ReLU is `min` with a constant."""
+  (output,) = op.outputs
+  uses = program.consumers.get(output, [])
+  if output in program.outputs or len(uses) != 1 or uses[0].name != 'min':
+    return False
+  bound = next(v for v in (*uses[0].inputs, output) if v != output)
+  return _source(program, bound, _FORMS) in program.constants
+
+
+def _is_statistic(program: Program, value: int) -> bool:
+  """True for a pointwise function of reductions with a square among them."""
+  queue, seen, squared, reduced = [value], set(), False, False
+  while queue:
+    current = queue.pop()
+    if current in program.constants or current in seen:
+      continue
+    seen.add(current)
+    op = program.producer.get(current)
+    if op is None:
+      return False
+    if op.name in _REDUCTIONS:
+      reduced = True
+      source = program.producer.get(op.inputs[0])
+      squared |= source is not None and _is_square(source)
+    elif op.name in _POINTWISE:
+      squared |= _is_square(op)
+      queue += op.inputs
+    else:
+      return False
+  return reduced and squared
+
+
+def _is_square(op: Op) -> bool:
+  return op.name in _SQUARES or (
+    op.name == 'mul' and op.inputs[0] == op.inputs[-1]
+  )
