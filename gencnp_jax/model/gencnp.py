@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from gencnp_jax import selection
-from gencnp_jax.model import normalisation, pdn, recursive
+from gencnp_jax.model import kernels, normalisation, pdn, recursive
 from gencnp_jax.model.daq import daq
 
 _GAP = 1e-3

@@ -1,0 +1,1 @@
+"""GEN-CNP: generate the neural pathway that explains a prediction."""
