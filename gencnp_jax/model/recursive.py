@@ -153,13 +153,13 @@ class _Pass(nn.Module):
   axis_name: str | None
 
   def __call__(self, canvas, kernel, per_pass):
-    region, *normalisation = per_pass
+    region, *parameters = per_pass
     padding = [_padding(k, g) for k, g in zip(kernel.shape[:2], self.growth)]
     y = ops.conv(canvas, kernel, padding)
     if region is not None:
       y = _resize(y, canvas.shape[1:3])
     y, statistics = normalisation.batch_norm(
-      y, *normalisation, region, self.train, self.axis_name
+      y, *parameters, region, self.train, self.axis_name
     )
     if self.relu:
       y = nn.relu(y)
