@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from gencnp_jax import ops
-from gencnp_jax.model import kernels
+from gencnp_jax.model import kernels, normalisation
 
 ACCELERATOR_CANVASES = 3
 
