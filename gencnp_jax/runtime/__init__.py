@@ -1,0 +1,1 @@
+"""Devices and pmap, checkpoints, the workdir's lock, the run log, progress."""

@@ -1,0 +1,186 @@
+"""Checkpoints: orbax, NumPy leaves, and a JSON that opens them by themselves.
+
+A step holds `state` (the tree) and `about` (model, data set, config, versions,
+and a checksum of every leaf: orbax does not notice a flipped byte). The newest
+good step is restored; a damaged one is named and set aside.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from etils import epath
+
+from gencnp_jax.runtime import devices
+
+FORMAT = 1
+"""Version of what a checkpoint holds."""
+_KEEP = 2
+_DAMAGED = 'damaged'
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that cannot be used, and why."""
+
+
+class Checkpoints:
+  """The checkpoints of one stage.
+
+  Args:
+    directory: where; made if need be.
+    about: JSON mapping that describes the state: enough to rebuild it.
+  """
+
+  def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
+    self._directory = epath.Path(directory).absolute()
+    self._about = about
+    self._manager = ocp.CheckpointManager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
+      ),
+    )
+
+  def save(self, step: int, state: Any) -> None:
+    """Saves a replicated state; returns while the files are being written.
+
+    Raises:
+      AssertionError: devices that hold different values.
+    """
+    devices.assert_replicas_equal(state)
+    leaves = devices.to_host(state)
+    about = {**self._about, 'format': FORMAT, 'checksums': checksums(leaves)}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        state=ocp.args.StandardSave(leaves), about=ocp.args.JsonSave(about)
+      ),
+    )
+
+  def latest(self) -> int | None:
+    """Returns the newest step, good or not; None without one."""
+    return self._manager.latest_step()
+
+  def restore(self, like: Any) -> tuple[int, Any] | None:
+    """Restores the newest good step.
+
+    Args:
+      like: a tree of arrays or shape structs, shaped like the state.
+
+    Returns:
+      `(step, state)`, NumPy leaves; None where nothing was saved.
+
+    Raises:
+      CheckpointError: there are checkpoints, and none is good.
+    """
+    steps = sorted(self._manager.all_steps(), reverse=True)
+    for step in steps:
+      try:
+        state, _ = _read(self._directory / str(step), like)
+        return step, state
+      except CheckpointError as error:
+        aside = self._directory.parent / f'{_DAMAGED}-{step}'
+        logging.error('%s It is set aside as %s.', error, aside.name)
+        (self._directory / str(step)).rename(aside)
+        self._manager.reload()
+    if steps:
+      raise CheckpointError(
+        f'{self._directory}: none of the checkpoints {steps} is good. Restore '
+        'them from a copy, or remove the folder to start over.'
+      )
+    return None
+
+  def close(self) -> None:
+    """Waits for the last save."""
+    self._manager.wait_until_finished()
+    self._manager.close()
+
+  def __enter__(self) -> Checkpoints:
+    return self
+
+  def __exit__(self, *unused) -> None:
+    self.close()
+
+
+def read_about(directory: epath.PathLike) -> dict[str, Any]:
+  """Reads what the newest checkpoint of a directory says of itself.
+
+  Raises:
+    CheckpointError: no checkpoint there, or one of another format.
+  """
+  step = _newest(directory)
+  return _read_about(epath.Path(directory).absolute() / str(step))
+
+
+def read_state(directory: epath.PathLike, like: Any) -> Any:
+  """Reads the newest checkpoint of a directory, on any device count.
+
+  Args:
+    directory: where a stage saved.
+    like: a tree of arrays or shape structs, shaped like the state.
+
+  Raises:
+    CheckpointError: none there, or a damaged one.
+  """
+  step = _newest(directory)
+  return _read(epath.Path(directory).absolute() / str(step), like)[0]
+
+
+def checksums(tree: Any) -> dict[str, int]:
+  """Returns the CRC-32 of each leaf's bytes, by its path in the tree."""
+  return {
+    jax.tree_util.keystr(path): zlib.crc32(
+      np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
+    )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def _newest(directory: epath.PathLike) -> int:
+  path = epath.Path(directory)
+  found = sorted(p.name for p in path.iterdir()) if path.exists() else []
+  steps = [int(name) for name in found if name.isdigit()]
+  if not steps:
+    raise CheckpointError(
+      f'{path}: there is no checkpoint here; the folder '
+      + (f'holds {", ".join(found)}.' if found else 'is missing or empty.')
+    )
+  return max(steps)
+
+
+def _read_about(path: epath.Path) -> dict[str, Any]:
+  try:
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+      about = reader.restore(path / 'about')
+  except Exception as error:  # Orbax raises a dozen types for a damaged file.
+    raise CheckpointError(f'{path}: damaged, no readable `about`.') from error
+  if about.get('format') != FORMAT:
+    raise CheckpointError(
+      f'{path}: checkpoint format {about.get("format")}; this version reads '
+      f'format {FORMAT}.'
+    )
+  return about
+
+
+def _read(path: epath.Path, like: Any) -> tuple[Any, dict[str, Any]]:
+  about = _read_about(path)
+  # NumPy leaves restore on any number of devices.
+  blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+  try:
+    with ocp.StandardCheckpointer() as reader:
+      state = reader.restore(path / 'state', blank)
+  except Exception as error:  # As above.
+    raise CheckpointError(
+      f'{path}: damaged, or not of this model: '
+      f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
+    ) from error
+  found = checksums(state)
+  wrong = [k for k, v in about['checksums'].items() if found.get(k) != v]
+  if wrong:
+    raise CheckpointError(f'{path}: damaged, {wrong[0]} fails its checksum.')
+  return state, about

@@ -1,0 +1,205 @@
+"""Devices. The only file that says pmap.
+
+State is a plain replicated tree without a device axis (`in_axes=None`,
+`out_axes=None`); what is split over the devices has a leading device axis.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = 'batch'
+"""Name of the axis over which a batch is split."""
+
+
+def data_parallel(
+  fn: Callable,
+  in_axes: tuple[int | None, ...],
+  out_axes: Any = 0,
+  donate_argnums: tuple[int, ...] = (),
+) -> Callable:
+  """Compiles a function for all devices at once.
+
+  Args:
+    fn: runs on one device's share; may use collectives over `AXIS`.
+    in_axes: per argument None (replicated) or 0 (leading device axis).
+    out_axes: likewise, for the result. Nothing checks that a result declared
+      None was reduced over the devices: see `assert_replicas_equal`.
+    donate_argnums: arguments whose memory the result may take.
+  """
+  return jax.pmap(
+    fn,
+    axis_name=AXIS,
+    in_axes=in_axes,
+    out_axes=out_axes,
+    donate_argnums=donate_argnums,
+  )
+
+
+def replicate(tree: Any) -> Any:
+  """Puts a tree on every local device, as a step's first state must be."""
+  mesh = Mesh(np.asarray(jax.local_devices()), (AXIS,))
+  return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def share(batch_size: int, field: str = 'batch_size') -> int:
+  """Returns the number of rows of a global batch that one device takes.
+
+  Raises:
+    ValueError: a batch that the devices do not divide.
+  """
+  count = jax.device_count()
+  if batch_size < 1 or batch_size % count:
+    lower = max(batch_size // count, 1) * count
+    raise ValueError(
+      f'{field}={batch_size}: {count} devices must divide it; {lower} or '
+      f'{lower + count} would do.'
+    )
+  return batch_size // count
+
+
+def local_rows(rows: np.ndarray, axis: int = 0) -> np.ndarray:
+  """Cuts rows of a global batch to this process's, a leading device axis first.
+
+  Args:
+    rows: any array whose `axis` runs over the global batch.
+    axis: which.
+
+  Returns:
+    Array `[local devices, ...]`; `axis` of the rest runs over one device's.
+  """
+  parts = np.stack(np.split(rows, jax.device_count(), axis=axis))
+  first = jax.process_index() * jax.local_device_count()
+  return parts[first : first + jax.local_device_count()]
+
+
+def global_row_numbers(rows: int) -> jax.Array:
+  """Returns the global row of each of a device's rows, inside pmap."""
+  return jax.lax.axis_index(AXIS) * rows + jnp.arange(rows)
+
+
+def next_row(x: jax.Array) -> jax.Array:
+  """Returns x shifted by one row of the GLOBAL batch, inside pmap.
+
+  Row r becomes row r + 1; the last row becomes the first.
+  """
+  count = jax.lax.axis_size(AXIS)
+  pairs = [(i, (i - 1) % count) for i in range(count)]
+  follower = jax.lax.ppermute(x[:1], AXIS, pairs)
+  return jnp.concatenate([x[1:], follower])
+
+
+def assert_replicas_equal(tree: Any) -> None:
+  """Raises where a replicated array differs between this process's devices.
+
+  `out_axes=None` does not check that a result was reduced; one forgotten pmean
+  would be saved as slices of different devices.
+  """
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    if not isinstance(leaf, jax.Array):
+      continue
+    first, *others = [np.asarray(s.data) for s in leaf.addressable_shards]
+    if any(not np.array_equal(first, o, equal_nan=True) for o in others):
+      raise AssertionError(
+        f'{jax.tree_util.keystr(path)} differs between devices: it was '
+        'computed per device and never reduced.'
+      )
+
+
+def to_host(tree: Any) -> Any:
+  """Copies a replicated tree to NumPy, from this process's first device."""
+
+  def copy(leaf):
+    if isinstance(leaf, jax.Array):
+      return np.array(leaf.addressable_data(0))
+    return np.asarray(leaf)
+
+  return jax.tree.map(copy, tree)
+
+
+@functools.lru_cache(maxsize=128)
+def _rowwise(fn: Callable, arrays: int) -> Callable:
+  return data_parallel(fn, (None,) + (0,) * arrays)
+
+
+def map_rows(
+  fn: Callable, replicated: Any, *arrays: Any, batch_size: int
+) -> Iterator[tuple[slice, Any]]:
+  """Applies a function to batches of rows, on all of this process's devices.
+
+  The ragged end is padded with copies of the last row, and the copies' results
+  are dropped: every row counts once, for any batch size and device count.
+
+  Args:
+    fn: `(replicated, *rows) -> tree` of arrays, one row for each row. Compiled
+      once per function object and shape.
+    replicated: a pytree that every device gets whole.
+    *arrays: arrays `[n, ...]` of the same n.
+    batch_size: rows at a time, over all devices; rounded up to their multiple,
+      and down to what n needs.
+
+  Yields:
+    `(slice, tree)`: which rows, and their results as NumPy arrays.
+
+  Raises:
+    ValueError: no row, or arrays of different length.
+  """
+  n = len(arrays[0])
+  if n == 0:
+    raise ValueError('There is no image: the batch is empty.')
+  if any(len(a) != n for a in arrays):
+    raise ValueError(
+      f'arrays of different length: {[len(a) for a in arrays]}; each image '
+      'needs one row in each.'
+    )
+  if batch_size < 1:
+    raise ValueError(f'batch_size={batch_size}: it must be at least 1.')
+  count = jax.local_device_count()
+  rows = -(-min(batch_size, n) // count)
+  run = _rowwise(fn, len(arrays))
+  replicated = replicate(replicated)
+  pending: collections.deque = collections.deque()
+
+  def take(array, part):
+    block = np.asarray(array[part])
+    short = rows * count - len(block)
+    if short:
+      block = np.concatenate([block, np.repeat(block[-1:], short, axis=0)])
+    return block.reshape(count, rows, *block.shape[1:])
+
+  def finish():
+    part, result = pending.popleft()
+    size = part.stop - part.start
+
+    def join(leaf):
+      leaf = np.asarray(leaf)
+      return leaf.reshape(-1, *leaf.shape[2:])[:size]
+
+    return part, jax.tree.map(join, result)
+
+  for start in range(0, n, rows * count):
+    part = slice(start, min(start + rows * count, n))
+    pending.append((part, run(replicated, *(take(a, part) for a in arrays))))
+    # One batch computes while the one before is copied to the host.
+    if len(pending) > 1:
+      yield finish()
+  while pending:
+    yield finish()
+
+
+def collect_rows(
+  fn: Callable, replicated: Any, *arrays: Any, batch_size: int
+) -> Any:
+  """Runs `map_rows` to its end; returns one tree of NumPy arrays `[n, ...]`."""
+  parts = [
+    tree for _, tree in map_rows(fn, replicated, *arrays, batch_size=batch_size)
+  ]
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -1,0 +1,84 @@
+"""The run log: one JSON line a record, the console, TensorBoard where wanted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from absl import logging
+from etils import epath
+
+
+class RunLog:
+  """Appends records to a JSONL file and says them on the console.
+
+  Args:
+    path: of the file. Records of a step at or after `from_step` are dropped:
+      an interrupted run writes them again.
+    from_step: the step from which the run goes on.
+    tensorboard: also write TensorBoard events beside the file; needs the
+      extra `tensorboard`.
+
+  Raises:
+    ValueError: tensorboard without its package.
+  """
+
+  def __init__(
+    self, path: epath.PathLike, from_step: int = 0, tensorboard: bool = False
+  ):
+    self._path = epath.Path(path)
+    kept = [r for r in read(self._path) if r['step'] <= from_step]
+    if from_step == 0:
+      kept = []
+    self._lines = [json.dumps(record) for record in kept]
+    self._write()
+    self._board = _tensorboard(self._path.parent) if tensorboard else None
+
+  def write(self, step: int, split: str, **metrics: float) -> None:
+    """Adds a record.
+
+    Args:
+      step: number of steps done.
+      split: what was measured, 'train' or 'validation'.
+      **metrics: finite or not, floats by name.
+    """
+    record: dict[str, Any] = {'step': step, 'split': split, **metrics}
+    self._lines.append(json.dumps(record))
+    self._write()
+    figures = ', '.join(f'{k} {v:.4g}' for k, v in metrics.items())
+    logging.info('%s, step %d: %s', split, step, figures)
+    if self._board is not None:
+      for key, value in metrics.items():
+        self._board.add_scalar(f'{split}/{key}', value, step)
+      self._board.flush()
+
+  def _write(self) -> None:
+    # Rewritten whole, since object stores cannot append; it stays small.
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    self._path.write_text(''.join(line + '\n' for line in self._lines))
+
+
+def read(path: epath.PathLike) -> list[dict[str, Any]]:
+  """Reads the records of a run log; none where there is no file.
+
+  A last line cut short by a kill is left out.
+  """
+  path = epath.Path(path)
+  records = []
+  for line in path.read_text().splitlines() if path.exists() else ():
+    try:
+      records.append(json.loads(line))
+    except json.JSONDecodeError:
+      logging.warning('%s: a damaged line is left out.', path)
+  return records
+
+
+def _tensorboard(directory: epath.Path):
+  try:
+    from tensorboardX import SummaryWriter
+  except ImportError as error:
+    raise ValueError(
+      'config.runtime.tensorboard=True needs tensorboardX: pip install '
+      "'gencnp_jax[tensorboard]', or set it to False."
+    ) from error
+  return SummaryWriter(str(directory))

@@ -1,0 +1,116 @@
+"""The workdir: writable, used by one run at a time, made by one config."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from etils import epath
+
+CONFIG = 'config.json'
+
+
+class WorkdirError(ValueError):
+  """A workdir that this run cannot use, and why."""
+
+
+@contextlib.contextmanager
+def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
+  """Makes a workdir if need be, checks that it is writable, and locks it.
+
+  The lock is the operating system's, so that it ends with the process however
+  that ends.
+
+  Raises:
+    WorkdirError: not writable, or in use by another run.
+  """
+  workdir = epath.Path(path)
+  lock = workdir / '.lock'
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    # A local lock: an object store has none, and its files no descriptors.
+    if '://' in str(path):
+      yield workdir
+      return
+    file = open(lock, 'a+')  # noqa: SIM115
+  except OSError as error:
+    raise WorkdirError(
+      f'--workdir={path}: not writable ({error.strerror or error}). Choose '
+      'another folder with --workdir.'
+    ) from error
+  with file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      file.seek(0)
+      raise WorkdirError(
+        f'--workdir={path} is in use by {file.read().strip() or "another run"}'
+        '. Wait for it, stop it, or choose another folder with --workdir.'
+      ) from error
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}')
+    file.flush()
+    yield workdir
+
+
+def check_config(
+  workdir: epath.Path, config: Mapping[str, Any], free: tuple[str, ...]
+) -> None:
+  """Stores the config of a new workdir, or compares with the one that made it.
+
+  Args:
+    workdir: an opened workdir.
+    config: nested mapping of JSON values.
+    free: fields, or whole sections, that may change between runs.
+
+  Raises:
+    WorkdirError: names the fields that differ.
+  """
+  path = workdir / CONFIG
+  now = _flat(json.loads(json.dumps(config)))
+  if path.exists():
+    try:
+      before = _flat(json.loads(path.read_text()))
+    except json.JSONDecodeError as error:
+      raise WorkdirError(
+        f'{path} is damaged ({error}). Remove it if the workdir was made by '
+        'this config, or choose another folder with --workdir.'
+      ) from error
+    different = [
+      f'  {key}: the workdir has {before.get(key)!r}, this run {now.get(key)!r}'
+      for key in sorted(before.keys() | now.keys())
+      if before.get(key) != now.get(key)
+      and key not in free
+      and key.split('.')[0] not in free
+    ]
+    if different:
+      raise WorkdirError(
+        f'--workdir={workdir} was made by another config:\n'
+        + '\n'.join(different)
+        + '\nChoose another folder with --workdir, or go back to its values.'
+      )
+  write_json(path, config)
+
+
+def write_json(path: epath.PathLike, content: Any) -> None:
+  """Writes JSON under a temporary name, then renames."""
+  path = epath.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.parent / f'.{path.name}.{os.getpid()}'
+  temporary.write_text(json.dumps(content, indent=2) + '\n')
+  temporary.replace(path)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  fields = {}
+  for key, value in tree.items():
+    if isinstance(value, dict):
+      fields.update(_flat(value, f'{prefix}{key}.'))
+    else:
+      fields[f'{prefix}{key}'] = value
+  return fields
