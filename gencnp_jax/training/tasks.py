@@ -1,0 +1,208 @@
+"""What is trained: a target, or GEN-CNP from a frozen target.
+
+A task is a hashable description. `loss` runs on one device's rows inside the
+train step, `rows` on any rows in evaluation. Metrics are (sum, count) pairs,
+added over devices and divided once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from gencnp_jax import pathway
+from gencnp_jax.runtime import devices
+from gencnp_jax.target import Preprocess, Target
+
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+REDUCTIONS = ('layer_mean', 'mean', 'sum')
+
+
+@dataclasses.dataclass(frozen=True)
+class Classification:
+  """Cross-entropy with the labels: the training of a target.
+
+  Attributes:
+    model: Linen module `(images float, train) -> logits`.
+    preprocess: from uint8 images to what the model takes.
+  """
+
+  model: nn.Module
+  preprocess: Preprocess
+
+  def init(self, key: jax.Array, frozen: None, images: jax.Array) -> Any:
+    """Returns fresh variables for images like these."""
+    del frozen
+    return self.model.init(key, self.preprocess(images))
+
+  def loss(
+    self, params: Any, batch_stats: Any, frozen: None, batch: Any
+  ) -> tuple[jax.Array, tuple[Any, Sums]]:
+    """Returns the mean loss of a batch, the new statistics and the sums.
+
+    Args:
+      params: of the model.
+      batch_stats: running statistics.
+      frozen: nothing.
+      batch: (images uint8 `[n, h, w, c]`, labels int32 `[n]`).
+    """
+    del frozen
+    images, labels = batch
+    logits, new = self.model.apply(
+      _variables(params, batch_stats),
+      self.preprocess(images),
+      train=True,
+      mutable=['batch_stats'],
+    )
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    sums = {'loss': losses, 'accuracy': logits.argmax(-1) == labels}
+    return losses.mean(), (new.get('batch_stats', {}), _sum_all(sums))
+
+  def rows(
+    self, replicated: tuple[Any, None], images: jax.Array, labels: jax.Array
+  ) -> dict[str, jax.Array]:
+    """Returns per-image metrics of evaluation, float32 `[n]` each."""
+    variables, _ = replicated
+    logits = self.model.apply(variables, self.preprocess(images))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return {
+      'loss': losses,
+      'accuracy': (logits.argmax(-1) == labels).astype(jnp.float32),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+  """Learns pathways under which the target says what it says (Eq. 2 and 3).
+
+    alpha * CE(softmax H(X), H(X; P * A)) + beta * penalty(P^2)
+      + gamma * CE(uniform, H(X'; P(X)))
+
+  The last term (ours, off in the paper) asks of a pathway that another image X'
+  of another predicted class is NOT given X's class under it. X' is the next
+  row of the global batch.
+
+  Attributes:
+    model: the GenCNP.
+    alpha: weight of the distillation.
+    beta: weight of the sparsity penalty.
+    gamma: weight of the swap term.
+    penalty_reduction: 'layer_mean': sum over layers of the mean over a layer's
+      neurons; 'mean': over all neurons; 'sum': the paper's wording. Each is
+      averaged over the images.
+  """
+
+  model: nn.Module
+  alpha: float = 1.0
+  beta: float = 0.6
+  gamma: float = 0.0
+  penalty_reduction: str = 'layer_mean'
+
+  def init(self, key: jax.Array, frozen: Any, images: jax.Array) -> Any:
+    """Returns fresh variables for a target and images like these."""
+    target, _ = frozen
+    _, activations = target.record(images)
+    return self.model.init(key, activations)
+
+  def loss(
+    self,
+    params: Any,
+    batch_stats: Any,
+    frozen: tuple[Target, Any],
+    batch: Any,
+  ) -> tuple[jax.Array, tuple[Any, Sums]]:
+    """Returns the mean loss of a batch, the new statistics and the sums.
+
+    Args:
+      params: of the GenCNP.
+      batch_stats: running statistics.
+      frozen: the target, and what stands in for off neurons (None for zero).
+      batch: (images uint8 `[n, h, w, c]`, anything).
+    """
+    target, off = jax.lax.stop_gradient(frozen)
+    images, _ = batch
+    logits, activations = target.record(images)
+    generated, new = self.model.apply(
+      _variables(params, batch_stats),
+      activations,
+      train=True,
+      mutable=['batch_stats'],
+    )
+    pathway_logits = target.masked(images, generated.masks, off)
+    distillation = optax.softmax_cross_entropy(
+      pathway_logits, jax.nn.softmax(logits)
+    )
+    penalty = self.penalty(generated.masks)
+    losses = self.alpha * distillation + self.beta * penalty
+    classes = logits.argmax(-1)
+    sums = {
+      'distillation': distillation,
+      'penalty': penalty,
+      'agreement': pathway_logits.argmax(-1) == classes,
+      'firing_sparsity': pathway.firing_sparsity(generated.masks),
+    }
+    if self.gamma:
+      others, other_classes = (
+        devices.next_row(images),
+        devices.next_row(classes),
+      )
+      swapped = target.masked(others, generated.masks, off)
+      differ = (other_classes != classes).astype(jnp.float32)
+      uniform = -jax.nn.log_softmax(swapped).mean(-1)
+      # A mean over the pairs that differ; the losses' mean divides by all.
+      share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
+      losses += self.gamma * uniform * differ / share
+      leaks = (swapped.argmax(-1) == classes) & (differ > 0)
+      sums['swap_leakage'] = leaks / share
+    sums['loss'] = losses
+    return losses.mean(), (new['batch_stats'], _sum_all(sums))
+
+  def penalty(self, masks: tuple[jax.Array, ...]) -> jax.Array:
+    """Returns the sparsity penalty of each image, `[n]` (Eq. 3)."""
+    squares = [(m * m).reshape(m.shape[0], -1) for m in masks]
+    if self.penalty_reduction == 'layer_mean':
+      return sum(s.mean(1) for s in squares)
+    total = sum(s.sum(1) for s in squares)
+    if self.penalty_reduction == 'mean':
+      return total / sum(s.shape[1] for s in squares)
+    return total
+
+  def rows(
+    self,
+    replicated: tuple[Any, tuple[Target, Any]],
+    images: jax.Array,
+    labels: jax.Array,
+  ) -> dict[str, jax.Array]:
+    """Returns per-image metrics of evaluation, float32 `[n]` each."""
+    del labels
+    variables, (target, off) = replicated
+    logits, activations = target.record(images)
+    generated = self.model.apply(variables, activations)
+    pathway_logits = target.masked(images, generated.masks, off)
+    agree = pathway_logits.argmax(-1) == logits.argmax(-1)
+    counts = pathway.layer_counts(generated.masks)
+    return {
+      'distillation': optax.softmax_cross_entropy(
+        pathway_logits, jax.nn.softmax(logits)
+      ),
+      'agreement': agree.astype(jnp.float32),
+      'firing_sparsity': pathway.firing_sparsity(generated.masks),
+      'empty_layer': (counts.min(1) == 0).astype(jnp.float32),
+    }
+
+
+def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:
+  return {'params': params, 'batch_stats': batch_stats}
+
+
+def _sum_all(rows: dict[str, jax.Array]) -> Sums:
+  """Turns per-image values into (sum, count) pairs."""
+  return {
+    key: (v.astype(jnp.float32).sum(), jnp.float32(v.shape[0]))
+    for key, v in rows.items()
+  }
