@@ -111,7 +111,12 @@ class _Static:
   def __init__(self, tree):
     self.tree = tree
     leaves, treedef = jax.tree.flatten(tree)
-    self._key = treedef, tuple((x.shape, x.dtype) for x in leaves)
+    # A jaxpr fixes the matmul precision under which it was traced.
+    settings = (
+      jax.config.jax_default_matmul_precision,
+      jax.config.jax_enable_x64,
+    )
+    self._key = treedef, tuple((x.shape, x.dtype) for x in leaves), settings
 
   def __hash__(self):
     return hash(self._key)
@@ -129,7 +134,7 @@ def _struct(x) -> jax.ShapeDtypeStruct:
 def _trace(fn, layout, arguments: _Static) -> Traced:
   variables, images = arguments.tree
   jaxpr, out = jax.make_jaxpr(fn, return_shape=True)(variables, images)
-  _check_output(out, images)
+  check_output(out, images)
   # The axis that follows the batch size is the batch axis.
   larger = jax.ShapeDtypeStruct(
     (images.shape[0] + 1, *images.shape[1:]), images.dtype
@@ -144,6 +149,13 @@ def _trace(fn, layout, arguments: _Static) -> Traced:
     batch = [i for i, (a, b) in enumerate(zip(shape, its)) if a != b]
     if len(batch) != 1:  # A ReLU of weights is no activation.
       continue
+    length = shape[batch[0]]
+    if length != images.shape[0]:
+      raise TargetError(
+        f'ReLU {len(sites)} sees {images.shape[0]} images as an axis of length '
+        f'{length}: the target merges the batch with another axis, so the '
+        'neurons of an image cannot be told. Keep the batch an axis of its own.'
+      )
     order = _nhwc(program, relu, batch[0], layout)
     sites.append(Site(relu.path, order, tuple(shape[i] for i in order)[1:]))
   inside = relus.hidden_relu(program)
@@ -168,13 +180,14 @@ def _nhwc(program, relu, batch: int, layout: str) -> tuple[int, ...]:
   if rank == 4:
     channels = {'NHWC': rest[-1], 'NCHW': rest[0]}.get(layout)
     if channels is None:
-      seen = relus.channel_axis(program, relu.input)
+      seen = program_lib.channel_axis(program, relu.input)
       channels = rest[-1] if seen is None or seen == batch else seen
     rest = [i for i in rest if i != channels] + [channels]
   return (batch, *rest)
 
 
-def _check_output(out, images) -> None:
+def check_output(out: Any, images: Any) -> None:
+  """Raises a TargetError where `out` cannot be the logits of the images."""
   if not hasattr(out, 'shape'):
     raise TargetError(
       'apply_fn must return the logits alone, one array [batch, classes]; it '

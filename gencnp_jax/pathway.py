@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,15 +69,25 @@ def pack(masks: Sequence[Any]) -> Any:
 def unpack(
   rows: np.ndarray, shapes: Sequence[tuple[int, ...]]
 ) -> tuple[np.ndarray, ...]:
-  """Inverse of `pack`: uint8 rows to bool arrays `[n, *shape]`."""
-  bits = np.unpackbits(rows, axis=1, count=neuron_count(shapes))
+  """Inverse of `pack`: uint8 rows to bool arrays `[n, *shape]`.
+
+  Raises:
+    ValueError: rows of another width; NumPy would fill them up with zeros.
+  """
+  neurons = neuron_count(shapes)
+  if rows.shape[1:] != (-(-neurons // 8),):
+    raise ValueError(
+      f'rows has shape {rows.shape}; {neurons} neurons take '
+      f'{-(-neurons // 8)} bytes an image.'
+    )
+  bits = np.unpackbits(rows, axis=1, count=neurons)
   return split(bits.astype(bool), shapes)
 
 
 def class_pathways(
   masks: Sequence[np.ndarray], labels: np.ndarray, threshold: float
 ) -> dict[int, tuple[np.ndarray, ...]]:
-  """Returns the class-relevant pathways (paper, section 4.2).
+  """Returns the class-relevant pathways (paper, "Transferability Settings").
 
   `P_c = 1[mean over the images of class c of P > threshold]`.
 
@@ -192,23 +201,25 @@ class Explanation:
       with path.open('rb') as file, np.load(file, allow_pickle=False) as data:
         arrays = dict(data)
       about = json.loads(str(arrays.pop('about')))
-      if about['format'] != FORMAT:
-        raise ValueError(
-          f'{path}: explanation format {about["format"]}; this version reads '
-          f'format {FORMAT}.'
+      version, loaded = about['format'], None
+      if version == FORMAT:
+        layers = range(about['layers_of_importance'])
+        loaded = cls(
+          masks=unpack(arrays['masks'], [tuple(s) for s in about['shapes']]),
+          logits=arrays['logits'],
+          pathway_logits=arrays['pathway_logits'],
+          importance=tuple(arrays[f'importance_{i}'] for i in layers) or None,
+          tied=arrays.get('tied'),
+          method=about['method'],
         )
-      count = about['layers_of_importance']
-      importance = tuple(arrays[f'importance_{i}'] for i in range(count))
-      return cls(
-        masks=unpack(arrays['masks'], [tuple(s) for s in about['shapes']]),
-        logits=arrays['logits'],
-        pathway_logits=arrays['pathway_logits'],
-        importance=importance or None,
-        tied=arrays.get('tied'),
-        method=about['method'],
-      )
-    except (zipfile.BadZipFile, KeyError, OSError, EOFError) as error:
+    except Exception as error:  # Damage shows as any of a dozen of them.
       raise ValueError(
         f'{path}: not an explanation, or a damaged one ({error}). Write it '
         'again with Explanation.save.'
       ) from error
+    if loaded is None:
+      raise ValueError(
+        f'{path}: explanation format {version}; this version reads format '
+        f'{FORMAT}.'
+      )
+    return loaded

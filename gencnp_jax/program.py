@@ -31,6 +31,10 @@ CUSTOM_CALLS = {
   'custom_vjp_call': 'call_jaxpr',
 }
 
+_RESHAPES = ('reshape', 'squeeze', 'broadcast_in_dim')
+_WINDOWED = ('reduce_window_max', 'reduce_window_sum', 'pad', 'slice')
+_WINDOWED += ('concatenate', 'reduce_window')
+
 
 @dataclasses.dataclass(frozen=True)
 class Op:
@@ -137,6 +141,59 @@ def flatten(
   program.outputs = tuple(lay_out(jaxpr, consts, program.inputs, ()))
   program.__post_init__()
   return program
+
+
+def channel_axis(program: Program, value: int) -> int | None:
+  """Returns the axis of `value` that holds the nearest convolution's channels.
+
+  Looks upstream through operations that keep the axes, permute them or add unit
+  axes, as `vmap` does around a convolution. None where there is none.
+  """
+  queue = [(value, tuple(range(len(program.shapes[value]))))]
+  seen = set()
+  while queue:
+    current, axes = queue.pop(0)
+    op = program.producer.get(current)
+    if op is None or op.path in seen:
+      continue
+    seen.add(op.path)
+    if op.name == 'conv_general_dilated':
+      return axes[op.params['dimension_numbers'].out_spec[1]]
+    for v in op.inputs:
+      before = _axes_before(program, op, v, axes)
+      if before is not None:
+        queue.append((v, before))
+  return None
+
+
+def _axes_before(program, op, value, axes) -> tuple[int | None, ...] | None:
+  """Carries axes back over an operation, None where it mixes them.
+
+  Args:
+    program: the program.
+    op: the operation.
+    value: one of its inputs.
+    axes: for each axis of its output, the axis that it is downstream.
+
+  Returns:
+    For each axis of the input, the axis that it is downstream.
+  """
+  before, after = program.shapes[value], program.shapes[op.outputs[0]]
+  if op.name == 'transpose':
+    order = tuple(op.params['permutation'])
+    return tuple(axes[order.index(i)] for i in range(len(before)))
+  if op.name in _RESHAPES:
+    # Unit axes may come and go; the others must stay in their order.
+    mine, its = (
+      [i for i, n in enumerate(s) if n != 1] for s in (before, after)
+    )
+    if [before[i] for i in mine] != [after[i] for i in its]:
+      return None
+    names = dict(zip(mine, (axes[i] for i in its)))
+    return tuple(names.get(i) for i in range(len(before)))
+  kept = before == after and op.name != 'dot_general'
+  kept |= op.name in _WINDOWED and len(before) == len(after)
+  return axes if kept else None
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[Any]:

@@ -6,8 +6,9 @@
   a custom_jvp or custom_vjp call whose whole body is one of these (`jax.nn.relu`)
 
 A custom call is matched whole; a composite that holds ReLU calls of its own is
-entered. Look-alikes are left alone: `min(max(x, 0), c)` is ReLU6, and
-normalisation layers clamp a variance by `max(0, v)`, a reduction statistic.
+entered. Look-alikes are left alone: `min(max(x, 0), c)` is ReLU6, `max(x, 0)`
+beside `min(x, 0)` is CELU or leaky, and normalisation layers clamp a variance
+by `max(0, v)`, a reduction statistic.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from gencnp_jax.program import CUSTOM_CALLS, Op, Path, Program
 from gencnp_jax.program import flatten as _flatten
 
-_RANDOM = ('random_', 'threefry', 'rng_')
+# Making or folding a key is no draw.
+_RANDOM = ('random_bits', 'random_gamma', 'threefry', 'rng_')
 _REDUCTIONS = ('reduce_sum', 'reduce_max', 'reduce_min', 'psum')
 _SQUARES = ('square', 'integer_pow', 'abs')
 # A statistic may pass through these between its reduction and its clamp.
@@ -50,7 +52,7 @@ def find(program: Program) -> list[Relu]:
   found = []
   for op in program.ops:
     x = _relu_input(program, op)
-    if x is not None and not _is_relu6(program, op):
+    if x is not None and not _is_part(program, op, x):
       found.append(Relu(op.path, x, op.outputs[0]))
   return found
 
@@ -81,28 +83,16 @@ def batch_reduction(program: Program, other: Program) -> str | None:
     other: the same target on another batch size; an axis of another length is
       the batch axis.
   """
-  for a, b in zip(program.ops, other.ops):
-    if not a.name.startswith('reduce_') or a.name != b.name:
-      continue
+  # Only reductions stand in pairs: a batch of 1 needs fewer broadcasts.
+  reductions = (
+    [op for op in p.ops if op.name.startswith('reduce_')]
+    for p in (program, other)
+  )
+  for a, b in zip(*reductions):
     mine, its = program.shapes[a.inputs[0]], other.shapes[b.inputs[0]]
     axes = a.params.get('axes', ())
     if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
       return a.name
-  return None
-
-
-def channel_axis(program: Program, value: int) -> int | None:
-  """Returns the channel axis that the nearest convolution upstream wrote."""
-  queue, seen = [value], set()
-  while queue:
-    op = program.producer.get(queue.pop(0))
-    if op is None or op.path in seen:
-      continue
-    seen.add(op.path)
-    if op.name == 'conv_general_dilated':
-      return op.params['dimension_numbers'].out_spec[1]
-    shape = program.shapes[value]
-    queue += [v for v in op.inputs if program.shapes[v] == shape]
   return None
 
 
@@ -195,14 +185,29 @@ def _tests(program: Program, predicate: int, x: int, sign: str) -> bool:
   return False
 
 
-def _is_relu6(program: Program, op: Op) -> bool:
-  """True where the only use of a ReLU is `min` with a constant."""
-  (output,) = op.outputs
-  uses = program.consumers.get(output, [])
-  if output in program.outputs or len(uses) != 1 or uses[0].name != 'min':
-    return False
-  bound = next(v for v in (*uses[0].inputs, output) if v != output)
-  return _source(program, bound, _FORMS) in program.constants
+def _is_part(program: Program, op: Op, x: int) -> bool:
+  """True where `op` is the `max(x, 0)` in ReLU6 or in CELU.
+
+  ReLU6 is `min` with a constant before it, or as its only use; CELU goes on
+  with `min(x, 0)` of the same x, as leaky functions may.
+  """
+  uses = program.consumers.get(op.outputs[0], [])
+  only_use = len(uses) == 1 and op.outputs[0] not in program.outputs
+  before = program.producer.get(x)
+  return (
+    (only_use and _is_cap(program, uses[0]))
+    or (before is not None and _is_cap(program, before))
+    or any(
+      other.name == 'min' and any(_is_zero(program, v) for v in other.inputs)
+      for other in program.consumers[x]
+    )
+  )
+
+
+def _is_cap(program: Program, op: Op) -> bool:
+  return op.name == 'min' and any(
+    _source(program, v, _FORMS) in program.constants for v in op.inputs
+  )
 
 
 def _is_statistic(program: Program, value: int) -> bool:

@@ -64,16 +64,16 @@ def keep_top(
   tied = jnp.where(equal.sum(1, dtype=jnp.int32) > missing, missing, 0)
   lots = jnp.where(equal, _lots(rows.shape[1], seed, index), 0)
   chosen = equal & (lots >= _kth_largest(lots, missing)[:, None])
-  chosen &= (missing > 0)[:, None]
   return pathway.split(above | chosen, [s.shape[1:] for s in scores]), tied
 
 
 def _ordered_bits(x: jax.Array) -> jax.Array:
   """Maps float32 to uint32 such that order is kept (-0 equals +0)."""
-  bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32) + 0.0, jnp.uint32)
-  bits = jnp.where(x == 0, jnp.uint32(0), bits)
-  negative = bits >> 31 == 1
-  return jnp.where(negative, ~bits, bits | jnp.uint32(1 << 31))
+  sign = jnp.uint32(1 << 31)
+  bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+  # Compared as integers: XLA on CPU takes subnormal floats for zero.
+  bits = jnp.where(bits == sign, 0, bits)
+  return jnp.where(bits >= sign, ~bits, bits | sign)
 
 
 def _kth_largest(rows: jax.Array, k: Any) -> jax.Array:

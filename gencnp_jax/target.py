@@ -39,6 +39,15 @@ class Preprocess:
     images = jnp.asarray(images)
     if images.dtype == jnp.uint8:
       images = images.astype(jnp.float32) / 255.0
+    elif not jnp.issubdtype(images.dtype, jnp.floating):
+      raise TargetError(
+        f'images are {images.dtype}: pass uint8 in [0, 255] or floats in [0, 1].'
+      )
+    if images.shape[-1] != len(self.mean):
+      raise TargetError(
+        f'images of shape {images.shape} have {images.shape[-1]} channels; '
+        f'the mean that normalises them has {len(self.mean)}.'
+      )
     shape = (1,) * (images.ndim - 1) + (-1,)
     mean = jnp.asarray(self.mean, jnp.float32).reshape(shape)
     std = jnp.asarray(self.std, jnp.float32).reshape(shape)
@@ -71,9 +80,10 @@ class Target:
 
   def __call__(self, images: jax.Array) -> jax.Array:
     """Returns the logits, float32 `[batch, classes]`."""
-    return self.apply_fn(self.variables, self._input(images)).astype(
-      jnp.float32
-    )
+    images = self._input(images)
+    logits = self.apply_fn(self.variables, images)
+    neurons.check_output(logits, images)
+    return logits.astype(jnp.float32)
 
   def record(self, images: jax.Array) -> tuple[jax.Array, Arrays]:
     """Runs the target and records its activations (paper, section 3.1).

@@ -88,8 +88,10 @@ def _backward(bits, sigma, temperature, residuals, g):
   scale = temperature / (2 * math.sinh(temperature))
   slope = scale / jnp.tanh((1 / sigma**2 + jnp.abs(1 - 2 * r)) / 2)
   dx = jnp.where(inside, g * slope / (up - lo), 0).astype(x.dtype)
-  du = _sum_to(-dx * (x - lo) / (up - lo), upper)
-  dl = _sum_to(-dx * (up - x) / (up - lo), lower)
+  # Masked like dx: outside, an infinite x would make 0 * inf.
+  share = jnp.where(inside, (x - lo) / (up - lo), 0)
+  du = _sum_to(-dx * share, upper)
+  dl = _sum_to(-dx * (1 - share), lower)
   return dx, dl, du
 
 

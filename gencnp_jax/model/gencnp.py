@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -150,7 +151,9 @@ class GenCNP(nn.Module):
 def _top_share(scores: jax.Array, share: float) -> jax.Array:
   """Returns {0, 1} for the top share of each image's scores."""
   rows = scores.reshape(scores.shape[0], -1)
-  count = max(1, -int(-share * rows.shape[1] // 1))
-  index = jnp.arange(rows.shape[0])
+  # Rounded first: .07 * 100 is a little more than 7.
+  count = max(1, math.ceil(round(share * rows.shape[1], 6)))
+  # One draw for all images, or a tie would depend on an image's row.
+  index = jnp.zeros(rows.shape[0], jnp.int32)
   (top,), _ = selection.keep_top((rows,), count, jnp.int32(0), index)
   return top.reshape(scores.shape).astype(scores.dtype)

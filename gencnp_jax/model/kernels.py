@@ -28,14 +28,9 @@ def choose_kernel(
     smallest: (h', w') of the shared embedding.
 
   Raises:
-    ValueError: no number of passes serves both sides.
+    ValueError: an activation smaller than the embedding.
   """
-  gaps = [a - b for a, b in zip(size, smallest)]
-  if min(gaps) < 0:
-    raise ValueError(
-      f'An activation of {size[0]}x{size[1]} is smaller than the embedding '
-      f"h' x w' = {smallest[0]}x{smallest[1]}; choose a smaller embedding."
-    )
+  gaps = _gaps(size, smallest)
   kernels = []
   for passes in range(1, MAX_PASSES + 1):
     if all(gap % passes == 0 for gap in gaps):
@@ -50,8 +45,10 @@ def num_passes(
   """Returns l_i = (h_i - h') / (k_i - 1), or 1 where the sizes are equal.
 
   Raises:
-    ValueError: a kernel that does not divide; lists those that do.
+    ValueError: a kernel that does not divide; lists those that do. An
+      activation smaller than the embedding.
   """
+  _gaps(size, smallest)
   passes = set()
   for s, small, k in zip(size, smallest, kernel):
     if s == small:
@@ -69,3 +66,14 @@ def num_passes(
       f'{choose_kernel(size, smallest)}.'
     )
   return passes.pop() if passes else 1
+
+
+def _gaps(size, smallest) -> list[int]:
+  """Returns h_i - h' and w_i - w'."""
+  gaps = [a - b for a, b in zip(size, smallest)]
+  if min(gaps) < 0:
+    raise ValueError(
+      f'An activation of {size[0]}x{size[1]} is smaller than the embedding '
+      f"h' x w' = {smallest[0]}x{smallest[1]}; choose a smaller embedding."
+    )
+  return gaps

@@ -1,8 +1,9 @@
 """Checkpoints: orbax, NumPy leaves, and a JSON that opens them by themselves.
 
-A step holds `state` (the tree) and `about` (model, data set, config, versions,
-and a checksum of every leaf: orbax does not notice a flipped byte). The newest
-good step is restored; a damaged one is named and set aside.
+A step holds `variables` (all that using the model needs), `training` (what going
+on needs besides) and `about` (model, data set, config, and a checksum of every
+leaf: orbax does not notice a flipped byte). The newest good step is restored; a
+damaged one is named and set aside.
 """
 
 from __future__ import annotations
@@ -46,47 +47,61 @@ class Checkpoints:
       ),
     )
 
-  def save(self, step: int, state: Any) -> None:
-    """Saves a replicated state; returns while the files are being written.
+  def save(self, step: int, variables: Any, training: Any) -> None:
+    """Saves replicated trees; returns while the files are being written.
+
+    Args:
+      step: number of steps done.
+      variables: what using the model needs.
+      training: what going on with the training needs besides.
 
     Raises:
       AssertionError: devices that hold different values.
     """
-    devices.assert_replicas_equal(state)
-    leaves = devices.to_host(state)
-    about = {**self._about, 'format': FORMAT, 'checksums': checksums(leaves)}
+    trees = {'variables': variables, 'training': training}
+    devices.assert_replicas_equal(trees)
+    trees = devices.to_host(trees)
+    about = {
+      **self._about,
+      'format': FORMAT,
+      'checksums': {item: checksums(tree) for item, tree in trees.items()},
+    }
+    saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
     self._manager.save(
       step,
-      args=ocp.args.Composite(
-        state=ocp.args.StandardSave(leaves), about=ocp.args.JsonSave(about)
-      ),
+      args=ocp.args.Composite(**saved, about=ocp.args.JsonSave(about)),
     )
 
   def latest(self) -> int | None:
     """Returns the newest step, good or not; None without one."""
     return self._manager.latest_step()
 
-  def restore(self, like: Any) -> tuple[int, Any] | None:
+  def restore(self, variables: Any, training: Any) -> tuple | None:
     """Restores the newest good step.
 
     Args:
-      like: a tree of arrays or shape structs, shaped like the state.
+      variables: tree of arrays or shape structs, shaped like what was saved.
+      training: likewise.
 
     Returns:
-      `(step, state)`, NumPy leaves; None where nothing was saved.
+      `(step, variables, training)`, NumPy leaves; None where nothing was saved.
 
     Raises:
       CheckpointError: there are checkpoints, and none is good.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
     for step in steps:
+      path = self._directory / str(step)
       try:
-        state, _ = _read(self._directory / str(step), like)
-        return step, state
+        return (
+          step,
+          _read(path, 'variables', variables),
+          _read(path, 'training', training),
+        )
       except CheckpointError as error:
         aside = self._directory.parent / f'{_DAMAGED}-{step}'
         logging.error('%s It is set aside as %s.', error, aside.name)
-        (self._directory / str(step)).rename(aside)
+        path.rename(aside)
         self._manager.reload()
     if steps:
       raise CheckpointError(
@@ -117,18 +132,18 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
   return _read_about(epath.Path(directory).absolute() / str(step))
 
 
-def read_state(directory: epath.PathLike, like: Any) -> Any:
-  """Reads the newest checkpoint of a directory, on any device count.
+def read_variables(directory: epath.PathLike, like: Any) -> Any:
+  """Reads the newest variables of a directory, on any device count.
 
   Args:
     directory: where a stage saved.
-    like: a tree of arrays or shape structs, shaped like the state.
+    like: a tree of arrays or shape structs, shaped like the variables.
 
   Raises:
     CheckpointError: none there, or a damaged one.
   """
   step = _newest(directory)
-  return _read(epath.Path(directory).absolute() / str(step), like)[0]
+  return _read(epath.Path(directory).absolute() / str(step), 'variables', like)
 
 
 def checksums(tree: Any) -> dict[str, int]:
@@ -167,20 +182,22 @@ def _read_about(path: epath.Path) -> dict[str, Any]:
   return about
 
 
-def _read(path: epath.Path, like: Any) -> tuple[Any, dict[str, Any]]:
+def _read(path: epath.Path, item: str, like: Any) -> Any:
   about = _read_about(path)
   # NumPy leaves restore on any number of devices.
   blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
   try:
     with ocp.StandardCheckpointer() as reader:
-      state = reader.restore(path / 'state', blank)
+      tree = reader.restore(path / item, blank)
   except Exception as error:  # As above.
+    reason = str(error).partition('\n')[0] or type(error).__name__
     raise CheckpointError(
-      f'{path}: damaged, or not of this model: '
-      f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
+      f'{path}: {item} damaged, or not of this model: {reason}'
     ) from error
-  found = checksums(state)
-  wrong = [k for k, v in about['checksums'].items() if found.get(k) != v]
+  found, expected = checksums(tree), about['checksums'][item]
+  wrong = [k for k in expected if found.get(k) != expected[k]]
   if wrong:
-    raise CheckpointError(f'{path}: damaged, {wrong[0]} fails its checksum.')
-  return state, about
+    raise CheckpointError(
+      f'{path}: {item} damaged, {wrong[0]} fails its checksum.'
+    )
+  return tree

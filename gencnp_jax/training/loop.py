@@ -73,11 +73,13 @@ def train(
     return state_lib.TrainState.create(variables, optimiser)
 
   # Restored before anything is initialised: a resumed run needs shapes alone.
-  restored = checkpoints.restore(jax.eval_shape(create, frozen))
+  shapes = jax.eval_shape(create, frozen)
+  restored = checkpoints.restore(shapes.variables, shapes.training)
   if restored is None:
     first, state = 0, jax.jit(create)(frozen)
   else:
-    first, state = restored
+    first, variables, training = restored
+    state = state_lib.TrainState.join(variables, training)
   state, frozen = devices.replicate((state, frozen))
   log = run_log.RunLog(log_path, first, runtime.tensorboard)
 
@@ -136,7 +138,7 @@ def train(
           )
         sums, since = {}, time.monotonic()
       if save:
-        checkpoints.save(step, state)
+        checkpoints.save(step, state.variables, state.training)
   return state
 
 

@@ -34,12 +34,16 @@ class TrainState:
     cls, variables: Any, optimiser: optax.GradientTransformation
   ) -> TrainState:
     """Returns the state before the first step."""
-    params = variables['params']
+    opt_state = optimiser.init(variables['params'])
+    return cls.join(variables, {'step': jnp.int32(0), 'opt_state': opt_state})
+
+  @classmethod
+  def join(cls, variables: Any, training: Any) -> TrainState:
+    """Returns the state of `variables` and `training`."""
     return cls(
-      step=jnp.int32(0),
-      params=params,
+      params=variables['params'],
       batch_stats=variables.get('batch_stats', {}),
-      opt_state=optimiser.init(params),
+      **training,
     )
 
   @property
@@ -48,6 +52,11 @@ class TrainState:
     if not self.batch_stats:
       return {'params': self.params}
     return {'params': self.params, 'batch_stats': self.batch_stats}
+
+  @property
+  def training(self) -> dict[str, Any]:
+    """What going on with the training needs besides the variables."""
+    return {'step': self.step, 'opt_state': self.opt_state}
 
 
 def learning_rate(config: Any, total_steps: int) -> optax.Schedule:

@@ -1,0 +1,139 @@
+"""Image files to one uint8 array: RGB, one size, and a sign of life.
+
+Images are brought to a size by cutting out the largest centred square and
+averaging areas (Pillow's BOX), so that nothing is stretched or sharpened.
+"""
+
+import concurrent.futures
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from absl import logging
+from jaxtyping import UInt8
+
+# Images a worker decodes before the next sign of life.
+BLOCK = 256
+
+
+def decode(
+  count: int,
+  open_image: Callable[[int], Any],
+  describe: Callable[[int], str],
+  image_size: int,
+  what: str,
+) -> UInt8[np.ndarray, 'n h w 3']:
+  """Decodes `count` images into one array.
+
+  Args:
+    count: number of images.
+    open_image: row -> PIL image of any mode (may raise what Pillow raises).
+    describe: row -> how a message names that image.
+    image_size: side in pixels; 0 = as stored.
+    what: what the progress bar says.
+
+  Returns:
+    uint8 [count, h, w, 3].
+
+  Raises:
+    ValueError: an image cannot be decoded, or sizes differ at image_size 0.
+  """
+  if count == 0:
+    raise ValueError(f'{what}: there are no images')
+
+  def pixels(row: int) -> np.ndarray:
+    try:
+      with open_image(row) as image:
+        return np.asarray(fit(image, image_size))
+    except (OSError, SyntaxError, EOFError) as error:
+      # Pillow reports broken PNG files as SyntaxError.
+      raise ValueError(
+        f'{describe(row)} cannot be decoded ({error}); repair or remove it'
+      ) from error
+
+  first = pixels(0)
+  images = np.empty((count, *first.shape), np.uint8)
+
+  def fill(start: int) -> int:
+    stop = min(start + BLOCK, count)
+    for row in range(start, stop):
+      image = pixels(row)
+      if image.shape != first.shape:
+        raise ValueError(
+          f'{describe(row)} has {image.shape[0]}x{image.shape[1]} pixels, '
+          f'others {first.shape[0]}x{first.shape[1]}; set data.image_size to '
+          'bring all images to one size'
+        )
+      images[row] = image
+    return stop - start
+
+  # Threads, since Pillow decodes outside the interpreter's lock.
+  with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    done = pool.map(fill, range(0, count, BLOCK))
+    for _ in progress(done, count, what):
+      pass
+  return images
+
+
+def fit(image: Any, image_size: int) -> Any:
+  """An RGB image of the wanted side; image_size 0 leaves the size alone."""
+  from PIL import Image
+
+  image = image.convert('RGB')
+  if not image_size or image.size == (image_size, image_size):
+    return image
+  side = min(image.size)
+  left, top = ((extent - side) // 2 for extent in image.size)
+  return image.resize(
+    (image_size, image_size),
+    Image.Resampling.BOX,
+    box=(left, top, left + side, top + side),
+  )
+
+
+def resize(
+  images: UInt8[np.ndarray, 'n h w 3'], image_size: int, what: str
+) -> UInt8[np.ndarray, 'n size size 3']:
+  """Brings an array of images to a size; 0 or the same size is free."""
+  from PIL import Image
+
+  if image_size == 0 or images.shape[1:3] == (image_size, image_size):
+    return images
+  return decode(
+    len(images),
+    open_image=lambda row: Image.fromarray(images[row]),
+    describe=lambda row: f'{what}: image {row}',
+    image_size=image_size,
+    what=f'Resizing {what}',
+  )
+
+
+def progress(steps: Iterable[int], total: int, what: str) -> Iterator[int]:
+  """Passes `steps` on and shows how far they add up to `total`.
+
+  Args:
+    steps: how much each turn has done.
+    total: what they add up to.
+    what: the label.
+
+  Yields:
+    The steps. A terminal gets a bar, a log file a line every ten seconds.
+  """
+  if sys.stderr.isatty():
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit_scale=True, leave=False) as bar:
+      for step in steps:
+        bar.update(step)
+        yield step
+    return
+  done, said = 0, time.monotonic()
+  for step in steps:
+    done += step
+    if time.monotonic() - said > 10:
+      said = time.monotonic()
+      logging.info('%s: %d of %d', what, done, total)
+    yield step

@@ -1,0 +1,147 @@
+"""The report of the main job: what was explained, how well, and examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from gencnp_jax import pathway
+from gencnp_jax.experiments import comparison, paper
+from gencnp_jax.report import Report, Section, plot, write
+from gencnp_jax.runtime import checkpoints, run_log
+
+
+def write_report(
+  directory: epath.Path,
+  config: Any,
+  content: dict[str, Any],
+  details: dict[str, np.ndarray],
+  examples: pathway.Explanation,
+) -> epath.Path:
+  """Writes `report.html` into a workdir.
+
+  Args:
+    directory: the workdir.
+    config: of the run.
+    content: `rows` and `facts` of the evaluation.
+    details: per-image arrays of GEN-CNP's evaluation, and the example images.
+    examples: GEN-CNP's explanation of them.
+  """
+  rows, facts = content['rows'], content['facts']
+  about = checkpoints.read_about(directory / 'gencnp' / 'checkpoints')
+  names = about['class_names']
+  own = rows[0]
+  faithfulness, overlap, leakage = comparison.tables(
+    rows, config.data.name, config.target.model
+  )
+  sections = [
+    Section(
+      'Faithfulness',
+      _target_sentence(own, config),
+      tables=(faithfulness,),
+      figures=(
+        (
+          'The methods at the same mean firing sparsity. Hollow: overlap '
+          'between classes.',
+          plot.comparison(rows),
+        ),
+      ),
+      warnings=comparison.warnings(rows),
+    ),
+    Section(
+      'Do pathways of one class share neurons?',
+      tables=(overlap,),
+    ),
+    Section(
+      'Does the mask itself carry the answer?',
+      'A pathway can encode the class by its shape alone. Then agreement '
+      'measures the mask, not the evidence in the image.',
+      tables=(leakage,),
+    ),
+    Section(
+      'How many neurons an image needs',
+      figures=(
+        (
+          'Firing sparsity of each predicted class, and the share of neurons '
+          'on in each layer.',
+          plot.firing_sparsity(
+            details['sparsity'],
+            details['predictions'],
+            names,
+            _per_class_and_layer(details, len(names), own),
+          ),
+        ),
+      ),
+    ),
+    Section(
+      'Examples',
+      figures=(
+        (
+          'The first test images and their pathways: at each position the '
+          'share of channels that are on. Above each image the prediction '
+          'without and with the pathway.',
+          plot.examples(
+            details['example_images'],
+            examples.masks,
+            examples.logits,
+            examples.pathway_logits,
+            names,
+          ),
+        ),
+      ),
+    ),
+    Section('Training', figures=_curves(directory)),
+  ]
+  return write(
+    directory / 'report.html',
+    Report(
+      f'Neural pathways of {config.target.model} on {facts["data set"]}',
+      _lead(own),
+      facts,
+      sections,
+      config.to_yaml(),
+    ),
+  )
+
+
+def _lead(own: dict[str, Any]) -> str:
+  return (
+    f'GEN-CNP switches off {100 * own["firing_sparsity"]:.1f} % of the neurons '
+    f'of an image on average; with the rest alone the target gives the same '
+    f'class for {100 * own["agreement"]:.1f} % of {own["images"]} test images. '
+    f'Pathways of one class overlap by {100 * own["within"]:.0f} % (Jaccard), '
+    f'those of different classes by {100 * own["between"]:.0f} %.'
+  )
+
+
+def _target_sentence(own: dict[str, Any], config: Any) -> str:
+  if own['target_accuracy'] is None:
+    return ''
+  said = f'The target is right on {100 * own["target_accuracy"]:.2f} %'
+  printed = paper.target_accuracy(config.data.name, config.target.model)
+  if printed is not None:
+    said += f' (the paper’s: {100 * printed:.2f} %)'
+  return said + ' of the test images.'
+
+
+def _per_class_and_layer(details, classes: int, own) -> np.ndarray:
+  """Returns the mean share of neurons on, `[classes, layers]`."""
+  counts, predictions = details['layer_counts'], details['predictions']
+  sparsity = np.asarray(own['firing_sparsity_per_layer'])
+  # Neurons of a layer = neurons on in it / share on in it.
+  sizes = counts.mean(0) / np.maximum(1 - sparsity, 1e-12)
+  shares = np.full((classes, counts.shape[1]), np.nan)
+  for c in np.unique(predictions):
+    shares[c] = counts[predictions == c].mean(0) / np.maximum(sizes, 1)
+  return np.clip(shares, 0, 1)
+
+
+def _curves(directory: epath.Path) -> list[tuple[str, Any]]:
+  figures = []
+  for stage, name in (('target', 'the target'), ('gencnp', 'GEN-CNP')):
+    records = run_log.read(directory / stage / 'log.jsonl')
+    if records:
+      figures.append((f'Training of {name}.', plot.training_curves(records)))
+  return figures

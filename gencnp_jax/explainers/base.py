@@ -1,0 +1,256 @@
+"""What every explainer shares: one call shape, batches, devices, the cut.
+
+An explainer is a pytree, so that a whole batch, from images to masks, is one
+compiled computation to which the explainer itself is an argument.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from gencnp_jax import pathway, selection
+from gencnp_jax.runtime import devices
+from gencnp_jax.target import Arrays, Target
+
+# Bytes that a batch may take, and the copies of its activations that the
+# forward and the backward pass hold at a time.
+_BATCH_BYTES = 1 << 30
+_COPIES = 32
+_MAX_BATCH = 512
+
+
+class Pathways(NamedTuple):
+  """What an explainer finds for a batch, on the device.
+
+  Attributes:
+    masks: tuple of bool `[n, ...]`.
+    importance: tuple of float32 `[n, ...]`, what the masks were cut from.
+    tied: share of kept neurons that a draw among equals chose, `[n]`.
+  """
+
+  masks: Arrays
+  importance: Arrays
+  tied: jax.Array
+
+
+@struct.dataclass
+class Explainer:
+  """A callable from images to an `Explanation`.
+
+  Attributes:
+    target: the classifier to explain.
+  """
+
+  target: Target
+
+  @property
+  def name(self) -> str:
+    """The method's name in tables."""
+    return type(self).__name__
+
+  @property
+  def ablation(self) -> Arrays | None:
+    """What stands in for off neurons: None for zero."""
+    return None
+
+  def pathways(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Pathways:
+    """Finds the pathways of a batch, inside jit.
+
+    Args:
+      index: int32 `[n]`, each image's number in its data set: draws depend on
+        it and on the seed alone.
+      images: `[n, h, w, channels]`, what the target takes.
+      classes: int32 `[n]`, the class to explain of each image.
+    """
+    raise NotImplementedError
+
+  def __call__(
+    self,
+    images: Any,
+    classes: Any = None,
+    batch_size: int | None = None,
+    *,
+    importance: bool = True,
+  ) -> pathway.Explanation:
+    """Explains images.
+
+    Args:
+      images: `[n, h, w, channels]`, uint8 or float, what the target takes.
+      classes: int `[n]`, the class to explain of each; None for the target's
+        own arg-max.
+      batch_size: images at a time, over all devices; None picks what fits.
+        Results are bitwise repeatable at equal batch size; another may move
+        neurons within rounding of the cut.
+      importance: keep the scores (four bytes a neuron) in the explanation.
+
+    Raises:
+      ValueError: no images, images that are not finite or not of a shape that
+        the target takes, classes out of range.
+    """
+    images = check_images(images)
+    if classes is None:
+      classes = np.full(len(images), -1)
+    else:
+      classes = _check_classes(classes, self.target, images)
+    rows = devices.collect_rows(
+      _explain_with_importance if importance else _explain,
+      self,
+      np.arange(len(images), dtype=np.int32),
+      images,
+      np.asarray(classes, np.int32),
+      batch_size=batch_size or batch_size_that_fits(self.target, images),
+    )
+    shapes = self.target.activation_shapes(images.shape[1:])
+    return pathway.Explanation(
+      masks=pathway.unpack(rows['masks'], shapes),
+      logits=rows['logits'],
+      pathway_logits=rows['pathway_logits'],
+      importance=rows.get('importance'),
+      tied=rows['tied'],
+      method=self.name,
+    )
+
+
+@struct.dataclass
+class ScoredExplainer(Explainer):
+  """An explainer that scores neurons and keeps the top ones of each image.
+
+  Exactly `max(1, round((1 - sparsity) * N))` of an image's N neurons are kept,
+  over all layers at once.
+
+  Attributes:
+    sparsity: share of the neurons switched off, in (0, 1).
+    seed: of the draw among neurons of equal score.
+    off: what stands in for off neurons: None for zero, or one array a layer
+      (see `activation_means`).
+  """
+
+  sparsity: float = struct.field(pytree_node=False)
+  seed: int = struct.field(pytree_node=False, default=0)
+  off: Arrays | None = None
+
+  @property
+  def ablation(self) -> Arrays | None:
+    """What stands in for off neurons: None for zero."""
+    return self.off
+
+  def scores(self, images: jax.Array, classes: jax.Array) -> Arrays:
+    """Scores the neurons of a batch, float32, larger is more important."""
+    raise NotImplementedError
+
+  def pathways(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Pathways:
+    """Finds the pathways of a batch; see `Explainer.pathways`."""
+    shapes = self.target.activation_shapes(images.shape[1:])
+    count = selection.kept_count(self.sparsity, pathway.neuron_count(shapes))
+    scores = self.scores(images, classes)
+    masks, tied = selection.keep_top(scores, count, jnp.int32(self.seed), index)
+    return Pathways(masks, scores, tied / count)
+
+
+def activation_means(
+  target: Target, images: np.ndarray, batch_size: int | None = None
+) -> tuple[np.ndarray, ...]:
+  """Returns the mean activation of each neuron, for mean ablation.
+
+  Args:
+    target: the classifier.
+    images: `[n, h, w, channels]`, the training images.
+    batch_size: images at a time.
+
+  Returns:
+    Per layer float32 `[h_i, w_i, c_i]`.
+  """
+  images = check_images(images)
+  total = None
+  for _, rows in devices.map_rows(
+    _record,
+    target,
+    images,
+    batch_size=batch_size or batch_size_that_fits(target, images),
+  ):
+    sums = [r.sum(0, dtype=np.float64) for r in rows]
+    total = sums if total is None else [a + b for a, b in zip(total, sums)]
+  return tuple((t / len(images)).astype(np.float32) for t in total)
+
+
+def batch_size_that_fits(target: Target, images: np.ndarray) -> int:
+  """Returns a batch size whose activations fit on the devices."""
+  neurons = pathway.neuron_count(target.activation_shapes(images.shape[1:]))
+  stats = jax.local_devices()[0].memory_stats() or {}
+  budget = stats.get('bytes_limit', 2 * _BATCH_BYTES) // 2
+  fits = budget // (_COPIES * 4 * neurons)
+  return int(max(1, min(_MAX_BATCH, fits))) * jax.local_device_count()
+
+
+def check_images(images: Any) -> np.ndarray:
+  """Returns images as an array `[n, h, w, channels]`.
+
+  Raises:
+    ValueError: another rank, no image, or values that are not finite.
+  """
+  images = np.asarray(images)
+  if images.ndim != 4:
+    raise ValueError(
+      f'images must be [n, h, w, channels]; got shape {images.shape}. For a '
+      'single image pass image[None].'
+    )
+  if not len(images):
+    raise ValueError('images is empty; pass at least one.')
+  if images.dtype != np.uint8:
+    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    if bad.size:
+      raise ValueError(
+        f'images[{bad[0]}] holds NaN or infinite values ({bad.size} of '
+        f'{len(images)} images do); remove or repair them.'
+      )
+  return images
+
+
+def _check_classes(classes: Any, target: Target, images: np.ndarray):
+  classes = np.asarray(classes)
+  count = target.num_classes(images.shape[1:])
+  if classes.shape != (len(images),):
+    raise ValueError(
+      f'classes has shape {classes.shape}; there are {len(images)} images.'
+    )
+  wrong = np.flatnonzero((classes < 0) | (classes >= count))
+  if wrong.size:
+    raise ValueError(
+      f'classes[{wrong[0]}]={classes[wrong[0]]}: the target has {count} '
+      f'classes, 0 to {count - 1}.'
+    )
+  return classes
+
+
+def _record(target: Target, images: jax.Array) -> Arrays:
+  return target.record(images)[1]
+
+
+def _explain(explainer, index, images, classes) -> dict[str, Any]:
+  rows = _explain_with_importance(explainer, index, images, classes)
+  del rows['importance']
+  return rows
+
+
+def _explain_with_importance(explainer, index, images, classes):
+  logits = explainer.target(images)
+  classes = jnp.where(classes < 0, logits.argmax(-1), classes)
+  found = explainer.pathways(index, images, classes)
+  return {
+    'logits': logits,
+    'pathway_logits': explainer.target.masked(
+      images, found.masks, explainer.ablation
+    ),
+    'masks': pathway.pack(found.masks),
+    'tied': found.tied,
+    'importance': found.importance,
+  }

@@ -1,0 +1,44 @@
+"""Trains a target, distils a GEN-CNP from it, compares it, writes a report.
+
+  python -m gencnp_jax.main --config=configs/cifar.py
+
+This file is intentionally short: everything else is importable from a notebook.
+"""
+
+import os
+import sys
+
+from absl import app, flags
+from etils import epath
+from ml_collections import config_flags
+
+from gencnp_jax import stages
+from gencnp_jax.runtime import console
+
+_CONFIG = config_flags.DEFINE_config_file(
+  'config', None, 'A file in configs/, and after a colon its variant.'
+)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where everything goes; default: runs/<config name>.'
+)
+flags.mark_flag_as_required('config')
+
+
+def main(argv: list[str]) -> None:
+  """Runs the stages of the config."""
+  if len(argv) > 1:
+    raise app.UsageError(f'What is {argv[1:]}? Every setting is a --flag.')
+  console.set_up()
+  config = _CONFIG.value
+  workdir = _WORKDIR.value or os.path.join('runs', config.name)
+  try:
+    stages.run(config, epath.Path(workdir))
+  except ValueError as error:
+    # A message for people; a traceback helps with errors of ours alone.
+    if os.environ.get('GENCNP_TRACEBACK'):
+      raise
+    sys.exit(f'Error: {error}')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,150 @@
+"""What every metric is made of: (sum, count) pairs, merged and divided once.
+
+Per-image values leave the device; here they are summed in float64 on the host.
+Batches, devices and processes only ever add pairs, so every image counts once
+whatever the batch size and the device count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+# Values are rounded to multiples of 2^-32 (2e-10) before they are summed: then
+# float64 sums of values in [0, 1] are exact up to 2^21 images, and the same
+# images give the same bits in any order and any batch size.
+_GRAIN = 2.0**32
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+  """A sum and the number of images in it.
+
+  Attributes:
+    total: float64 sum of the values.
+    count: how many values.
+  """
+
+  total: float = 0.0
+  count: int = 0
+
+  @classmethod
+  def of(cls, values: np.ndarray, where: np.ndarray | None = None) -> Mean:
+    """Sums values of images.
+
+    Args:
+      values: float, int or bool `[b]`, of magnitude about 1 or less.
+      where: bool `[b]`, the images that count, or None for all.
+    """
+    values = np.asarray(values, np.float64)
+    if where is not None:
+      values = values[where]
+    total = np.rint(values * _GRAIN).sum() / _GRAIN
+    return cls(float(total), len(values))
+
+  def __add__(self, other: Mean) -> Mean:
+    return Mean(self.total + other.total, self.count + other.count)
+
+  @property
+  def value(self) -> float:
+    """The mean; nan where nothing was counted."""
+    return ratio(self.total, self.count)
+
+
+NONE = Mean()
+"""Nothing counted yet: the zero of `+`."""
+
+
+def ratio(total: float, count: float) -> float:
+  """Returns `total / count`, or nan for 0 / 0."""
+  return total / count if count else float('nan')
+
+
+def check_logits(**arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+  """Returns logits as float64 `[b, classes]`, all of one shape.
+
+  Args:
+    **arrays: by the name that an error shall use, each `[b, classes]`.
+
+  Raises:
+    ValueError: another rank, unequal shapes, no image, or values not finite.
+  """
+  checked: dict[str, np.ndarray] = {}
+  for name, array in arrays.items():
+    array = np.asarray(array, np.float64)
+    if array.ndim != 2:
+      raise ValueError(
+        f'{name} has shape {array.shape}; pass [images, classes].'
+      )
+    for first, like in checked.items():
+      if array.shape != like.shape:
+        raise ValueError(
+          f'{name} has shape {array.shape} and {first} {like.shape}; both are '
+          '[images, classes] of the same images.'
+        )
+    if not array.size:
+      raise ValueError(
+        f'{name} has shape {array.shape}: an empty batch. Pass one image or '
+        'more.'
+      )
+    if not np.isfinite(array).all():
+      rows = np.flatnonzero(~np.isfinite(array).all(axis=1))
+      raise ValueError(
+        f'{name} is not finite for {len(rows)} of {len(array)} images (first: '
+        f'row {rows[0]}): check the target and its preprocess on them.'
+      )
+    checked[name] = array
+  return tuple(checked.values())
+
+
+def check_labels(
+  labels: np.ndarray, images: int, classes: int | None = None
+) -> np.ndarray:
+  """Returns labels as int64 `[images]`.
+
+  Raises:
+    ValueError: another shape, not integers, or outside `[0, classes)`.
+  """
+  labels = np.asarray(labels)
+  if labels.shape != (images,):
+    raise ValueError(
+      f'labels has shape {labels.shape}; there are {images} images: pass '
+      f'integers [{images}].'
+    )
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'labels are {labels.dtype}; pass class numbers as integers.'
+    )
+  if classes is not None:
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if len(wrong):
+      raise ValueError(
+        f'labels hold {wrong[0]}; the target has {classes} classes, so labels '
+        f'go from 0 to {classes - 1}. For unlabelled images pass labels=None.'
+      )
+  return labels.astype(np.int64)
+
+
+def check_images(images: np.ndarray, masks: tuple[np.ndarray, ...]) -> None:
+  """Checks that there are images, and a mask of each layer for each of them.
+
+  Raises:
+    ValueError: no image, no mask, or another number of masks than images.
+  """
+  if not len(images):
+    raise ValueError(
+      f'images has shape {np.shape(images)}: an empty batch. Pass one image or '
+      'more.'
+    )
+  if not len(masks):
+    raise ValueError(
+      'masks is empty; pass a tuple with one array a layer, such as '
+      'Explanation.masks.'
+    )
+  for i, mask in enumerate(masks):
+    if np.ndim(mask) < 2 or len(mask) != len(images):
+      raise ValueError(
+        f'masks[{i}] has shape {np.shape(mask)}; there are {len(images)} '
+        f'images: pass a tuple with one array [{len(images)}, ...] a layer.'
+      )

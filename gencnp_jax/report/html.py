@@ -1,0 +1,125 @@
+"""The report: one HTML file that opens without network or scripts."""
+
+import base64
+import contextlib
+import dataclasses
+import io
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from gencnp_jax.report import templates
+from gencnp_jax.report.table import Table
+
+# Points and images make an SVG large; a picture is then smaller and as good.
+SVG_BYTES = 400_000
+SALT = {'svg.hashsalt': 'gencnp_jax'}  # the same figure, the same bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+  """One section: warnings, text, tables and figures, in that order.
+
+  Attributes:
+    heading: a few words.
+    text: plain text; blank lines part paragraphs, backticks mark code.
+    tables: tables, numbered through the report.
+    figures: (caption, matplotlib figure) pairs, numbered as well.
+    warnings: one sentence each.
+  """
+
+  heading: str
+  text: str = ''
+  tables: Sequence[Table] = ()
+  figures: Sequence[tuple[str, Figure]] = ()
+  warnings: Sequence[str] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What `write` writes.
+
+  Attributes:
+    title: what was explained.
+    lead: one paragraph, the result in words.
+    facts: name -> value: target, data set, seed, versions, device, times.
+    sections: the sections.
+    config: the configuration as text, shown folded.
+  """
+
+  title: str
+  lead: str
+  facts: Mapping[str, Any]
+  sections: Sequence[Section]
+  config: str = ''
+
+
+class Picture(NamedTuple):
+  """A figure as an `img` element needs it; width in CSS pixels."""
+
+  caption: str
+  source: str
+  width: int
+
+
+def write(path: str | os.PathLike, report: Report) -> Path:
+  """Writes the report as one file, all of it or nothing.
+
+  Args:
+    path: the file; its folder is made where it is missing.
+    report: the contents.
+
+  Returns:
+    The path.
+  """
+  path = Path(path)
+  tables, figures = itertools.count(1), itertools.count(1)
+  sections = [
+    {
+      'section': section,
+      'tables': [(next(tables), table) for table in section.tables],
+      'figures': [
+        (next(figures), _picture(caption, figure))
+        for caption, figure in section.figures
+      ],
+    }
+    for section in report.sections
+  ]
+  template = templates.environment.get_template('report.html.j2')
+  page = template.render(report=report, sections=sections)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # Beside the target, so that the rename stays on one file system.
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    temporary.write_text(page, encoding='utf-8')
+    os.replace(temporary, path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      temporary.unlink()
+  return path
+
+
+def _picture(caption: str, figure: Figure) -> Picture:
+  """Inlines a figure: SVG, or PNG at twice the size where it holds images.
+
+  As the source of an `img` the SVG's identifiers cannot clash with another's.
+  """
+  width = round(96 * figure.get_figwidth())
+  if not any(axes.images for axes in figure.axes):
+    out = io.BytesIO()
+    with matplotlib.rc_context(SALT):
+      figure.savefig(out, format='svg', metadata={'Date': None})
+    if out.tell() <= SVG_BYTES:
+      return Picture(caption, _data('image/svg+xml', out), width)
+  out = io.BytesIO()
+  figure.savefig(out, format='png', dpi=192, metadata={'Software': None})
+  return Picture(caption, _data('image/png', out), width)
+
+
+def _data(kind: str, out: io.BytesIO) -> str:
+  return f'data:{kind};base64,{base64.b64encode(out.getvalue()).decode()}'

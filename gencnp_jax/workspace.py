@@ -1,0 +1,122 @@
+"""What a workdir holds: trained targets and explainers, opened by path alone.
+
+workdir/config.json          the config that made it
+workdir/target/              checkpoints and run log of the target
+workdir/gencnp/              likewise of the GEN-CNP
+workdir/evaluate/            results.json, examples
+workdir/report.html
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+
+from gencnp_jax import zoo
+from gencnp_jax.explainers import Generative
+from gencnp_jax.model import GenCNP
+from gencnp_jax.runtime import checkpoints
+from gencnp_jax.target import Preprocess, Target
+
+_ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
+_CHECKPOINTS = 'checkpoints'
+_OFF = 'off.npz'
+
+
+def checkpoint_directory(workdir: epath.PathLike, stage: str) -> epath.Path:
+  """Returns where a stage keeps its checkpoints."""
+  return epath.Path(workdir) / stage / _CHECKPOINTS
+
+
+def build_model(name: str, num_classes: int, dtype: str, axis_name: str | None):
+  """Returns a target module of the zoo."""
+  return _ZOO[name](
+    num_classes=num_classes, dtype=jnp.dtype(dtype), axis_name=axis_name
+  )
+
+
+def build_gencnp(
+  fields: dict[str, Any], dtype: str, axis_name: str | None
+) -> GenCNP:
+  """Returns the GenCNP of a config's `gencnp` section (or its JSON)."""
+  names = {f.name for f in dataclasses.fields(GenCNP)}
+  chosen = {k: v for k, v in fields.items() if k in names}
+  chosen['kernel_sizes'] = tuple(
+    k if isinstance(k, int) else tuple(k) for k in fields['kernel_sizes']
+  )
+  chosen['embedding'] = tuple(fields['embedding']) or None
+  return GenCNP(**chosen, dtype=jnp.dtype(dtype), axis_name=axis_name)
+
+
+def load_target(workdir: epath.PathLike) -> Target:
+  """Opens the trained target of a workdir, on any device count.
+
+  Args:
+    workdir: of a run; local or `gs://`.
+
+  Returns:
+    A `Target` that takes uint8 images or floats in [0, 1].
+
+  Raises:
+    CheckpointError: no checkpoint, a damaged one, or one of another format.
+  """
+  directory = checkpoint_directory(workdir, 'target')
+  about = checkpoints.read_about(directory)
+  model = build_model(
+    about['model'], len(about['class_names']), about['dtype'], None
+  )
+  images = jax.ShapeDtypeStruct((1, *about['image_shape']), jnp.float32)
+  like = jax.eval_shape(model.init, jax.random.key(0), images)
+  return Target(
+    model.apply,
+    checkpoints.read_variables(directory, like),
+    Preprocess(tuple(about['mean']), tuple(about['std'])),
+  )
+
+
+def load_explainer(workdir: epath.PathLike) -> Generative:
+  """Opens the trained GEN-CNP of a workdir, with its target, as an explainer.
+
+  Args:
+    workdir: of a run; local or `gs://`.
+
+  Raises:
+    CheckpointError: no checkpoint, a damaged one, or one of another format.
+  """
+  directory = checkpoint_directory(workdir, 'gencnp')
+  about = checkpoints.read_about(directory)
+  target = load_target(workdir)
+  model = build_gencnp(about['gencnp'], about['dtype'], None)
+  shapes = target.activation_shapes(tuple(about['image_shape']))
+  activations = tuple(
+    jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes
+  )
+  like = jax.eval_shape(model.init, jax.random.key(0), activations)
+  variables = checkpoints.read_variables(directory, like)
+  return Generative(
+    target, model, variables, read_off(workdir, about['gencnp'])
+  )
+
+
+def read_off(
+  workdir: epath.PathLike, gencnp: dict[str, Any]
+) -> tuple[np.ndarray, ...] | None:
+  """Reads what stands in for off neurons: None for zero."""
+  if gencnp['off'] == 'zero':
+    return None
+  path = epath.Path(workdir) / 'gencnp' / _OFF
+  with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+    return tuple(arrays[f'arr_{i}'] for i in range(len(arrays.files)))
+
+
+def write_off(workdir: epath.PathLike, off: tuple[np.ndarray, ...]) -> None:
+  """Writes what stands in for off neurons."""
+  path = epath.Path(workdir) / 'gencnp' / _OFF
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with path.open('wb') as file:
+    np.savez(file, *off)
