@@ -13,7 +13,7 @@ from etils import epath
 from ml_collections import config_flags
 
 from gencnp_jax import stages
-from gencnp_jax.runtime import console
+from gencnp_jax.runtime import compilation, console
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file in configs/, and after a colon its variant.'
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'What is {argv[1:]}? Every setting is a --flag.')
   console.set_up()
+  compilation.use_cache()
   config = _CONFIG.value
   workdir = _WORKDIR.value or os.path.join('runs', config.name)
   try:

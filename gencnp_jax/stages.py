@@ -88,6 +88,7 @@ def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
   target = _needed(directory, 'target', workspace.load_target)
   section = config.gencnp
   loaded = splits()
+  _check_same_data(directory, loaded)
   off = None
   if section.off == 'mean':
     off = explainers.activation_means(target, loaded.train.images)
@@ -130,7 +131,7 @@ def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
       file,
       predictions=measured[0].predictions,
       sparsity=measured[0].sparsity_of_images,
-      layer_counts=measured[0].layer_counts,
+      layer_shares=measured[0].layer_counts / measured[0].layer_sizes,
       example_images=images[: len(examples)],
     )
   examples.save(results.parent / EXAMPLES)
@@ -230,6 +231,23 @@ def _needed(directory: epath.Path, stage: str, load: Any) -> Any:
       f'{error} This stage needs what stage {stage} trains; add {stage} to '
       'config.stages.'
     ) from error
+
+
+def _check_same_data(directory: epath.Path, loaded: data.Splits) -> None:
+  """Raises where the target was trained on data of another kind."""
+  about = checkpoints.read_about(
+    workspace.checkpoint_directory(directory, 'target')
+  )
+  for what, trained, given in (
+    ('classes', len(about['class_names']), len(loaded.train.class_names)),
+    ('images', tuple(about['image_shape']), loaded.train.images.shape[1:]),
+  ):
+    if trained != given:
+      raise ValueError(
+        f'config.data: {what} of {loaded.train.name} are {given}; the target in '
+        f'{directory} was trained for {trained} ({about["data"]}). Choose the '
+        'data it was trained on, or train another target.'
+      )
 
 
 def _about(config, loaded, kind: str) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def write_report(
             details['sparsity'],
             details['predictions'],
             names,
-            _per_class_and_layer(details, len(names), own),
+            _per_class(
+              details['layer_shares'], details['predictions'], len(names)
+            ),
           ),
         ),
       ),
@@ -126,16 +128,14 @@ def _target_sentence(own: dict[str, Any], config: Any) -> str:
   return said + ' of the test images.'
 
 
-def _per_class_and_layer(details, classes: int, own) -> np.ndarray:
-  """Returns the mean share of neurons on, `[classes, layers]`."""
-  counts, predictions = details['layer_counts'], details['predictions']
-  sparsity = np.asarray(own['firing_sparsity_per_layer'])
-  # Neurons of a layer = neurons on in it / share on in it.
-  sizes = counts.mean(0) / np.maximum(1 - sparsity, 1e-12)
-  shares = np.full((classes, counts.shape[1]), np.nan)
+def _per_class(
+  shares: np.ndarray, predictions: np.ndarray, classes: int
+) -> np.ndarray:
+  """Averages `[n, layers]` over the images of each class; NaN without any."""
+  means = np.full((classes, shares.shape[1]), np.nan)
   for c in np.unique(predictions):
-    shares[c] = counts[predictions == c].mean(0) / np.maximum(sizes, 1)
-  return np.clip(shares, 0, 1)
+    means[c] = shares[predictions == c].mean(0)
+  return means
 
 
 def _curves(directory: epath.Path) -> list[tuple[str, Any]]:

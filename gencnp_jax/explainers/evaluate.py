@@ -37,6 +37,7 @@ class Evaluation:
     images_per_second: likewise.
     sparsity_of_images: float32 `[n]`, firing sparsity of each image.
     layer_counts: float32 `[n, layers]`, neurons on in each layer.
+    layer_sizes: number of neurons of each layer.
     predictions: int `[n]`, the target's classes.
   """
 
@@ -50,6 +51,7 @@ class Evaluation:
   images_per_second: float
   sparsity_of_images: np.ndarray
   layer_counts: np.ndarray
+  layer_sizes: tuple[int, ...]
   predictions: np.ndarray
 
 
@@ -154,6 +156,7 @@ def _evaluate_one(explainer, shared, labels, batch_size, blank) -> Evaluation:
     images_per_second=rate,
     sparsity_of_images=1.0 - counts.sum(1) / sum(sizes),
     layer_counts=counts,
+    layer_sizes=tuple(sizes),
     predictions=classes,
   )
 

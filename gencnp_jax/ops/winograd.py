@@ -211,8 +211,7 @@ def _join(blocks, rows, columns):
     return sum(parts[1:], start=parts[0])
 
   grid = [
-    jnp.stack([phase(i, j) for j in range(across)], axis=3)
-    for i in range(step)
+    jnp.stack([phase(i, j) for j in range(across)], axis=3) for i in range(step)
   ]
   n, down, right, _, channels = grid[0].shape
   y = jnp.stack(grid, axis=2)
