@@ -12,7 +12,7 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from gencnp_jax import stages
+from gencnp_jax import ops, stages
 from gencnp_jax.runtime import compilation, console
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -30,6 +30,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'What is {argv[1:]}? Every setting is a --flag.')
   console.set_up()
   compilation.use_cache()
+  ops.keep_freed_memory()
   config = _CONFIG.value
   workdir = _WORKDIR.value or os.path.join('runs', config.name)
   try:

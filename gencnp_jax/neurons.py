@@ -111,10 +111,12 @@ class _Static:
   def __init__(self, tree):
     self.tree = tree
     leaves, treedef = jax.tree.flatten(tree)
-    # A jaxpr fixes the matmul precision under which it was traced.
+    # A jaxpr fixes the matmul precision and the mesh under which it was traced:
+    # inside pmap it holds the name and the size of pmap's axis.
     settings = (
       jax.config.jax_default_matmul_precision,
       jax.config.jax_enable_x64,
+      jax.sharding.get_abstract_mesh(),
     )
     self._key = treedef, tuple((x.shape, x.dtype) for x in leaves), settings
 

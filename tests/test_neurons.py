@@ -203,7 +203,9 @@ def test_relu_of_weights_is_no_activation():
 
   assert len(_record(fn, variables=jnp.ones((2, 4)))[1]) == 1
   with pytest.raises(TargetError, match='has no ReLU'):
-    _record(lambda w, x: x.mean((1, 2)) @ jax.nn.relu(w), variables=jnp.ones((2, 4)))
+    _record(
+      lambda w, x: x.mean((1, 2)) @ jax.nn.relu(w), variables=jnp.ones((2, 4))
+    )
 
 
 def test_variables_may_be_numpy_scalars_and_doubles():

@@ -238,9 +238,7 @@ def test_control_flow_without_relu_hides_nothing():
     ('random_bits', lambda x: x * jax.random.uniform(jax.random.PRNGKey(0))),
     (
       'random_bits',
-      lambda x: lax.map(
-        lambda r: r + jax.random.uniform(jax.random.key(1)), x
-      ),
+      lambda x: lax.map(lambda r: r + jax.random.uniform(jax.random.key(1)), x),
     ),
     (None, lambda x: x + 0 * jax.random.key_data(jax.random.key(0)).sum()),
     (None, lambda x: jax.random.fold_in(jax.random.key(0), 1) is None or x),

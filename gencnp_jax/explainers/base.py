@@ -222,6 +222,10 @@ def _check_classes(classes: Any, target: Target, images: np.ndarray):
     raise ValueError(
       f'classes has shape {classes.shape}; there are {len(images)} images.'
     )
+  if not np.issubdtype(classes.dtype, np.integer):
+    raise ValueError(
+      f'classes are {classes.dtype}; pass class numbers as integers.'
+    )
   wrong = np.flatnonzero((classes < 0) | (classes >= count))
   if wrong.size:
     raise ValueError(

@@ -79,8 +79,10 @@ def evaluate(
     One `Evaluation` an explainer, in their order.
 
   Raises:
-    ValueError: no image, shapes that do not fit.
+    ValueError: no explainer, no image, shapes that do not fit.
   """
+  if not explainers:
+    raise ValueError('explainers is empty; pass at least one.')
   images = base.check_images(images)
   target = explainers[0].target
   batch_size = batch_size or base.batch_size_that_fits(target, images)

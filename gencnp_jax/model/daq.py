@@ -17,6 +17,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def daq(
@@ -49,8 +50,8 @@ def daq(
       f'bits={bits}, sigma={sigma}, temperature={temperature}: bits must be at '
       'least 1, sigma and temperature positive.'
     )
-  constants = isinstance(lower, int | float) and isinstance(upper, int | float)
-  if constants and upper <= lower:
+  traced = any(isinstance(b, jax.core.Tracer) for b in (lower, upper))
+  if not traced and np.any(np.asarray(upper) <= np.asarray(lower)):
     raise ValueError(
       f'lower={lower}, upper={upper}: upper must be above lower.'
     )

@@ -122,6 +122,10 @@ class GenCNP(nn.Module):
         size = activation.shape[1:3]
         k = k or kernels.choose_kernel(size, smallest)
         kernel = (k, k) if isinstance(k, int) else tuple(k)
+        try:
+          kernels.num_passes(size, smallest, kernel)
+        except ValueError as error:
+          raise ValueError(f'kernel_sizes[{i}]={k}: {error}') from error
         pair = [
           recursive.RecursiveBlock(
             kernel, smallest, size, decode, self.canvases, name=name, **common

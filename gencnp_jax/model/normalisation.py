@@ -61,7 +61,8 @@ def batch_norm(
   factor = scale * jax.lax.rsqrt(var + EPSILON)
   shape = (1,) * (x.ndim - 1) + (-1,)
   factor, shift = factor.reshape(shape), (bias - mean * factor).reshape(shape)
-  return x * factor.astype(x.dtype) + shift.astype(x.dtype), running
+  # In float32 whatever x is: a large mean would cancel badly in bfloat16.
+  return (x * factor + shift).astype(x.dtype), running
 
 
 def inside(shape: tuple[int, ...], region: jax.Array) -> jax.Array:

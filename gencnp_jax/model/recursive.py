@@ -81,8 +81,9 @@ class RecursiveBlock(nn.Module):
     x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
     statistics = []
     for first, last in self._segments(sizes):
-      canvas = sizes[last] if self.decode else sizes[first]
-      x = _resize(x, canvas)
+      alone = last - first == 1
+      if self.decode and not alone:
+        x = _resize(x, sizes[last])
       part = slice(first, last)
       per_pass = (scale[part], bias[part], mean.value[part], var.value[part])
       body = functools.partial(
@@ -96,9 +97,8 @@ class RecursiveBlock(nn.Module):
         # During init there is no axis to synchronise over.
         axis_name=None if self.is_initializing() else self.axis_name,
       )
-      if last - first == 1:
-        region = None
-        x, new = body()(x, kernel, (region, *(p[0] for p in per_pass)))
+      if alone:
+        x, new = body()(x, kernel, (None, *(p[0] for p in per_pass)))
         new = jax.tree.map(lambda s: s[None], new)
       else:
         scan = nn.scan(
@@ -154,23 +154,29 @@ class _Pass(nn.Module):
 
   def __call__(self, canvas, kernel, per_pass):
     region, *parameters = per_pass
-    padding = [_padding(k, g) for k, g in zip(kernel.shape[:2], self.growth)]
+    on_canvas = region is not None
+    padding = [
+      _padding(k, growth, on_canvas)
+      for k, growth in zip(kernel.shape[:2], self.growth)
+    ]
     y = ops.conv(canvas, kernel, padding)
-    if region is not None:
+    if on_canvas:
       y = _resize(y, canvas.shape[1:3])
     y, statistics = normalisation.batch_norm(
       y, *parameters, region, self.train, self.axis_name
     )
     if self.relu:
       y = nn.relu(y)
-    if region is not None:
+    if on_canvas:
       y = jnp.where(normalisation.inside(y.shape, region), y, 0)
     return y, statistics
 
 
-def _padding(k: int, growth: int) -> tuple[int, int]:
-  """Returns a side's padding: VALID, SAME, or growing on a zeroed canvas."""
-  return {-1: (0, 0), 0: ((k - 1) // 2, k // 2), 1: (k - 1, 0)}[growth]
+def _padding(k: int, growth: int, on_canvas: bool) -> tuple[int, int]:
+  """Returns a side's padding; a growing map has its room on a canvas."""
+  if growth == 0:
+    return (k - 1) // 2, k // 2
+  return (0, 0) if growth < 0 else (k - 1, 0 if on_canvas else k - 1)
 
 
 def _resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:

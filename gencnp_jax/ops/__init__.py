@@ -3,7 +3,10 @@
 Arrays are NHWC, kernels HWIO. Results equal `jax.lax`'s to rounding.
 """
 
-from gencnp_jax.ops.convolution import conv, conv_general_dilated
-from gencnp_jax.ops.pooling import max_pool
-
-__all__ = ['conv', 'conv_general_dilated', 'max_pool']
+from gencnp_jax.ops.convolution import conv as conv
+from gencnp_jax.ops.convolution import (
+  conv_general_dilated as conv_general_dilated,
+)
+from gencnp_jax.ops.host_memory import keep_freed_memory as keep_freed_memory
+from gencnp_jax.ops.lowering import use_lowering as use_lowering
+from gencnp_jax.ops.pooling import max_pool as max_pool

@@ -1,142 +1,89 @@
-"""Convolution with fewer multiplications: short bilinear algorithms.
+"""Convolution with fewer multiplications, as a list of matrix products.
 
-One side of a convolution with a short kernel is computed as
-
-    y = out @ ((taps @ kernel) * (data @ x))
-
-with small constant matrices, a row a product. Both sides together take
-the square of one side's products, and every product is a plain matrix
-product over channels: `[images * tiles, c_in] @ [c_in, c_out]`. A 3x3
-kernel on a 2x2 map takes 9 of them where patches take 36.
-
-References:
-  S. Winograd, Arithmetic Complexity of Computations, 1980.
-  A. Lavin and S. Gray, Fast Algorithms for Convolutional Neural
-  Networks, CVPR 2016.
+The two sides' algorithms (`sides.py`) mix the elements of every tile and the
+taps of the kernel by additions alone. What is left is, for each pair of mixed
+element and mixed tap, one product over channels:
+`[images * tiles, c_in] @ [c_in, c_out]`. A 3x3 kernel on a 2x2 map takes 9
+where patches take 36; on larger maps 16 for four outputs, also in place of 36.
 """
 
-from typing import NamedTuple
-
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
-# Two outputs of three taps from four inputs, 4 products: F(2, 3) of Lavin and
-# Gray. Its coefficients are 0, 1 and 1/2, so it rounds as a plain sum does;
-# the larger F(4, 3) would save more and lose digits.
-_DATA = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
-_TAPS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
-_OUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+from gencnp_jax.ops.products import matmul
+from gencnp_jax.ops.sides import Side, plan_patches, plan_side
 
-
-class Side(NamedTuple):
-  """How one spatial side is computed.
-
-  Attributes:
-    data: `[products, tile]`, mixes the inputs of a tile.
-    taps: `[products, k]`, mixes the kernel.
-    out: `[outputs of a tile, products]`.
-    stride: (inputs from one tile to the next, outputs likewise).
-    tiles: number of tiles.
-    padding: zeros before and after the inputs.
-    size: number of outputs; the tiles may compute one more.
-  """
-
-  data: np.ndarray
-  taps: np.ndarray
-  out: np.ndarray
-  stride: tuple[int, int]
-  tiles: int
-  padding: tuple[int, int]
-  size: int
-
-  @property
-  def products(self) -> int:
-    """Products that this side takes for one image."""
-    return self.tiles * len(self.data)
+# More products than these take longer to compile than they ever save.
+_MOST_PRODUCTS = 16
 
 
-def plan_side(size: int, taps: int, padding: tuple[int, int]) -> Side | None:
-  """Returns the cheapest algorithm for a side, None where none is known.
+def plan(
+  x_shape: tuple[int, ...],
+  kernel_shape: tuple[int, ...],
+  padding: tuple[tuple[int, int], tuple[int, int]],
+) -> tuple[Side, Side] | None:
+  """Returns the algorithms for height and width; None if none saves work.
 
   Args:
-    size: inputs on the side.
-    taps: kernel size on the side.
-    padding: zeros (before, after).
+    x_shape: (n, h, w, c_in).
+    kernel_shape: (k_h, k_w, c_in, c_out).
+    padding: ((top, bottom), (left, right)).
   """
-  outputs = size + sum(padding) - taps + 1
-  sides = []
-  if taps == 3 and outputs >= 1:
-    tiles = -(-outputs // 2)
-    low, high = padding
-    high += 2 * tiles - outputs
-    side = Side(_DATA, _TAPS, _OUT, (2, 2), tiles, (low, high), outputs)
-    sides.append(side)
-    if tuple(padding) == (2, 2) and size % 2 == 0:
-      # The transpose of a VALID convolution: the same products, tiles of two
-      # inputs that spread over four outputs each.
-      taps_reversed = _TAPS[:, ::-1]
-      tiles = size // 2
-      sides.append(
-        Side(_OUT.T, taps_reversed, _DATA.T, (2, 2), tiles, (0, 0), outputs)
-      )
-  if outputs == size in (1, 2, 4):
-    data, mixed, out = _toeplitz(size, taps, padding[0])
-    sides.append(Side(data, mixed, out, (size, size), 1, (0, 0), size))
-  return min(sides, key=lambda side: side.products, default=None)
+  rows, columns = (
+    plan_side(*side) for side in zip(x_shape[1:3], kernel_shape[:2], padding)
+  )
+  if rows is None:
+    return None
+  if columns is None or len(rows.data) * len(columns.data) > _MOST_PRODUCTS:
+    columns = plan_patches(x_shape[2], kernel_shape[1], padding[1])
+  return rows, columns
 
 
-def _toeplitz(size, taps, low):
-  """A whole map of `size` in and out, by Karatsuba's halving.
-
-  Output i is the sum over j of kernel[j - i + low] * x[j]: a product with
-  a Toeplitz matrix, whose diagonals are the taps. Split in four, two of
-  its blocks are equal, so 3 half-sized products do:
-
-      top    = T0 (xt + xb) + (T1 - T0) xb
-      bottom = T0 (xt + xb) + (T-1 - T0) xt
-  """
-  diagonals = np.zeros((2 * size - 1, taps))
-  for row, tap in enumerate(range(low - size + 1, low + size)):
-    if 0 <= tap < taps:
-      diagonals[row, tap] = 1
-  data, out = np.eye(1), np.eye(1)
-  mixed = diagonals[None]
-  while size > 1:
-    half = size // 2
-    middle, upper, lower = (
-      mixed[:, start : start + size - 1] for start in (half, size, 0)
-    )
-    mixed = np.stack([middle, upper - middle, lower - middle], axis=1)
-    mixed = mixed.reshape(-1, size - 1, taps)
-    data = np.kron(data, [[1, 1], [0, 1], [1, 0]])
-    out = np.kron(out, [[1, 1, 0], [1, 0, 1]])
-    size = half
-  return data, mixed[:, 0], out
-
-
-def convolve(x, kernel, rows: Side, columns: Side):
+def convolve(
+  x: jax.Array, kernel: jax.Array, rows: Side, columns: Side
+) -> jax.Array:
   """Convolves by the two sides' algorithms.
 
   Args:
     x: `[n, h, w, c_in]`.
     kernel: `[k_h, k_w, c_in, c_out]`.
-    rows: algorithm of the height.
+    rows: algorithm of the height, see `plan`.
     columns: algorithm of the width.
 
   Returns:
     `[n, rows.size, columns.size, c_out]`.
   """
   x = jnp.pad(x, ((0, 0), rows.padding, columns.padding, (0, 0)))
+  if columns.taps.shape[1] != kernel.shape[1]:
+    # The width goes by patches: its taps become channels.
+    width = kernel.shape[1]
+    x = [x[:, :, j : j + columns.size] for j in range(width)]
+    x = jnp.concatenate(x, axis=-1)
+    kernel = kernel.reshape(len(kernel), 1, x.shape[-1], kernel.shape[-1])
   inputs = _mix(rows.data, columns.data, _tiles(x, rows, columns))
-  kernels = _mix(rows.taps, columns.taps, [list(row) for row in kernel])
+  kernels = _mix(rows.taps, columns.taps, _split(kernel))
   products = [
     # One product after the other: XLA's CPU runs a list of plain products
     # faster than one batched product, and needs no stacked copy.
-    [jnp.tensordot(data, taps, 1) for data, taps in zip(*pair)]
+    [matmul(data, taps) for data, taps in zip(*pair)]
     for pair in zip(inputs, kernels)
   ]
   y = _join(_mix(rows.out, columns.out, products), rows, columns)
   return y[:, : rows.size, : columns.size]
+
+
+def _split(kernel):
+  """Returns the taps of a kernel as a matrix of `[c_in, c_out]` arrays.
+
+  By `lax.split`, whose gradient is one concatenation, where that of
+  indexing is a sum of as many padded kernels as there are taps.
+  """
+  return [
+    [tap[0, 0] for tap in lax.split(row, [1] * row.shape[1], axis=1)]
+    for row in lax.split(kernel, [1] * len(kernel), axis=0)
+  ]
 
 
 def _mix(left, right, blocks):

@@ -57,6 +57,7 @@ class Checkpoints:
 
     Raises:
       AssertionError: devices that hold different values.
+      CheckpointError: a step that is not past the newest one there.
     """
     trees = {'variables': variables, 'training': training}
     devices.assert_replicas_equal(trees)
@@ -67,10 +68,15 @@ class Checkpoints:
       'checksums': {item: checksums(tree) for item, tree in trees.items()},
     }
     saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
-    self._manager.save(
+    done = self._manager.save(
       step,
       args=ocp.args.Composite(**saved, about=ocp.args.JsonSave(about)),
     )
+    if not done:  # Orbax skips such a step without a word.
+      raise CheckpointError(
+        f'{self._directory}: step {step} was not saved; the folder holds step '
+        f'{self.latest()}, and only a later one can follow.'
+      )
 
   def latest(self) -> int | None:
     """Returns the newest step, good or not; None without one."""
@@ -90,25 +96,38 @@ class Checkpoints:
       CheckpointError: there are checkpoints, and none is good.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
-    for step in steps:
+    for count, step in enumerate(steps):
       path = self._directory / str(step)
       try:
-        return (
+        restored = (
           step,
           _read(path, 'variables', variables),
           _read(path, 'training', training),
         )
       except CheckpointError as error:
-        aside = self._directory.parent / f'{_DAMAGED}-{step}'
-        logging.error('%s It is set aside as %s.', error, aside.name)
-        path.rename(aside)
-        self._manager.reload()
+        logging.error('%s', error)
+        continue
+      self._set_aside(steps[:count])
+      return restored
     if steps:
+      # Left where they are: the next run must not take the folder for new.
       raise CheckpointError(
         f'{self._directory}: none of the checkpoints {steps} is good. Restore '
         'them from a copy, or remove the folder to start over.'
       )
     return None
+
+  def _set_aside(self, steps: list[int]) -> None:
+    """Moves damaged steps out of the way of those that will be saved anew."""
+    for step in steps:
+      aside, again = self._directory.parent / f'{_DAMAGED}-{step}', 1
+      while aside.exists():
+        again += 1
+        aside = self._directory.parent / f'{_DAMAGED}-{step}-{again}'
+      logging.error('Step %d is set aside as %s.', step, aside)
+      (self._directory / str(step)).rename(aside)
+    if steps:
+      self._manager.reload()
 
   def close(self) -> None:
     """Waits for the last save."""
@@ -194,6 +213,16 @@ def _read(path: epath.Path, item: str, like: Any) -> Any:
     raise CheckpointError(
       f'{path}: {item} damaged, or not of this model: {reason}'
     ) from error
+  # Orbax gives an array of another shape as it is stored, without a word.
+  for (where, leaf), wanted in zip(
+    jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(blank)
+  ):
+    if leaf.shape != wanted.shape:
+      raise CheckpointError(
+        f'{path}: {item} is not of this model: '
+        f'{jax.tree_util.keystr(where)} has shape {leaf.shape}, the model '
+        f'needs {wanted.shape}.'
+      )
   found, expected = checksums(tree), about['checksums'][item]
   wrong = [k for k in expected if found.get(k) != expected[k]]
   if wrong:

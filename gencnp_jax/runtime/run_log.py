@@ -13,9 +13,9 @@ class RunLog:
   """Appends records to a JSONL file and says them on the console.
 
   Args:
-    path: of the file. Records of a step at or after `from_step` are dropped:
-      an interrupted run writes them again.
-    from_step: the step from which the run goes on.
+    path: of the file. Records of a step after `from_step` are dropped: a run
+      that goes on from there writes them again.
+    from_step: the number of steps done; 0 starts a new log.
     tensorboard: also write TensorBoard events beside the file; needs the
       extra `tensorboard`.
 
@@ -55,7 +55,9 @@ class RunLog:
   def _write(self) -> None:
     # Rewritten whole, since object stores cannot append; it stays small.
     self._path.parent.mkdir(parents=True, exist_ok=True)
-    self._path.write_text(''.join(line + '\n' for line in self._lines))
+    temporary = self._path.parent / f'.{self._path.name}'
+    temporary.write_text(''.join(line + '\n' for line in self._lines))
+    temporary.replace(self._path)
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:

@@ -30,19 +30,20 @@ def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     WorkdirError: not writable, or in use by another run.
   """
   workdir = epath.Path(path)
-  lock = workdir / '.lock'
+  # A local lock: an object store has none, and its files no descriptors.
+  is_local = '://' not in str(path)
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    # A local lock: an object store has none, and its files no descriptors.
-    if '://' in str(path):
-      yield workdir
-      return
-    file = open(lock, 'a+')  # noqa: SIM115
+    if is_local:
+      file = open(workdir / '.lock', 'a+')  # noqa: SIM115
   except OSError as error:
     raise WorkdirError(
       f'--workdir={path}: not writable ({error.strerror or error}). Choose '
       'another folder with --workdir.'
     ) from error
+  if not is_local:
+    yield workdir
+    return
   with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -76,7 +77,8 @@ def check_config(
   if path.exists():
     try:
       before = _flat(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
+    # Text that is no JSON, bytes that are no text, JSON that is no mapping.
+    except (ValueError, AttributeError) as error:
       raise WorkdirError(
         f'{path} is damaged ({error}). Remove it if the workdir was made by '
         'this config, or choose another folder with --workdir.'

@@ -63,7 +63,8 @@ def train(
   train_set = splits.train
   per_device = devices.share(config.batch_size)
   steps_per_epoch = _steps_per_epoch(train_set, config.batch_size)
-  total = math.ceil(config.epochs * steps_per_epoch)
+  # Rounded first: 1.1 * 10 is a little more than 11.
+  total = math.ceil(round(config.epochs * steps_per_epoch, 6))
   optimiser = state_lib.optimiser(config, total)
   schedule = state_lib.learning_rate(config, total)
 
@@ -138,6 +139,7 @@ def train(
           )
         sums, since = {}, time.monotonic()
       if save:
+        _check_finite(step, state.variables)
         checkpoints.save(step, state.variables, state.training)
   return state
 
@@ -267,3 +269,18 @@ def _add(sums: dict[str, Any], first_step: int, new: Any) -> None:
       before[0] + np.sum(value, dtype=np.float64),
       before[1] + np.sum(count, dtype=np.float64),
     )
+
+
+def _check_finite(step: int, variables: Any) -> None:
+  """Raises where a checkpoint would hold what is not finite.
+
+  A finite loss can have a gradient that is not, and the first loss to show it
+  is that of the step after the checkpoint.
+  """
+  for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+    if not np.all(np.isfinite(devices.to_host(leaf))):
+      raise NonFiniteLoss(
+        f'{jax.tree_util.keystr(path)} is not finite after step {step}. The last '
+        'good checkpoint is kept. Lower the learning rate, or clip the gradient '
+        '(clip_norm).'
+      )

@@ -1,0 +1,180 @@
+"""evaluate(): the public metrics, in one pass, for all methods."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import gencnp_jax
+from gencnp_jax import metrics
+from gencnp_jax.explainers import (
+  NeuronMCT,
+  OriginalActivation,
+  Random,
+  activation_means,
+)
+from tests import tiny
+
+IMAGES = tiny.images(30)
+LABELS = np.random.default_rng(0).integers(0, tiny.CLASSES, 30)
+
+
+def _explainers():
+  target = tiny.target()
+  off = activation_means(target, IMAGES)
+  return [
+    tiny.generative(),
+    NeuronMCT(target, 0.6),
+    OriginalActivation(target, 0.6, off=off),
+    Random(target, 0.6, seed=2),
+  ]
+
+
+@pytest.fixture(scope='module')
+def measured():
+  return gencnp_jax.evaluate(_explainers(), IMAGES, LABELS, batch_size=16)
+
+
+def _flat(tree, prefix=''):
+  """Numbers of nested dataclasses, dicts and tuples, by path."""
+  if dataclasses.is_dataclass(tree):
+    tree = dataclasses.asdict(tree)
+  if isinstance(tree, tuple):
+    tree = dict(enumerate(tree))
+  if not isinstance(tree, dict):
+    return {prefix: math.nan if tree is None else tree}
+  return {
+    path: value
+    for key, part in tree.items()
+    for path, value in _flat(part, f'{prefix}/{key}').items()
+  }
+
+
+def _check(found, expected):
+  found, expected = _flat(found), _flat(expected)
+  assert found.keys() == expected.keys()
+  np.testing.assert_allclose(
+    list(found.values()), list(expected.values()), rtol, atol
+  )
+
+
+@pytest.mark.parametrize('i', range(4))
+def test_numbers_are_those_of_the_public_metrics(measured, i):
+  explainer, found = _explainers()[i], measured[i]
+  masks = explainer(IMAGES, batch_size=16, importance=False).masks
+  off = explainer.ablation
+  _check(
+    found.faithfulness,
+    metrics.faithfulness(explainer.target, IMAGES, masks, LABELS, off=off),
+  )
+  _check(
+    found.leakage,
+    metrics.leakage(explainer.target, IMAGES, masks, off=off),
+  )
+  _check(found.class_iou, metrics.class_iou(masks, LABELS))
+  _check(
+    found.consensus_iou,
+    metrics.class_iou(masks, LABELS, kind='consensus'),
+  )
+  on = np.stack([m.reshape(30, -1).sum(1) for m in masks], axis=1)
+  np.testing.assert_array_equal(found.layer_counts, on)
+  np.testing.assert_allclose(
+    found.sparsity_of_images, 1 - on.sum(1) / tiny.NEURONS, rtol=1e-6
+  )
+  assert found.method == explainer.name
+
+
+def test_the_batch_size_changes_nothing(measured):
+  """But what is within rounding: Random's masks have none of that."""
+  explainers = [_explainers()[3]]
+  for batch_size in (1, 7, None):
+    (again,) = gencnp_jax.evaluate(
+      explainers, IMAGES, LABELS, batch_size=batch_size
+    )
+    _check(again.faithfulness, measured[3].faithfulness)
+    _check(again.leakage, measured[3].leakage)
+    _check(again.class_iou, measured[3].class_iou, rtol=0, atol=0)
+
+
+def test_predictions_are_those_of_the_target(measured):
+  expected = np.asarray(tiny.target()(IMAGES)).argmax(1)
+  for found in measured:
+    np.testing.assert_array_equal(found.predictions, expected)
+  accuracy = np.mean(expected == LABELS)
+  assert measured[0].faithfulness.target_accuracy == pytest.approx(accuracy)
+  assert len(set(expected.tolist())) > 2
+
+
+def test_unlabelled_images_have_no_accuracy():
+  explainer = _explainers()[3]
+  (found,) = gencnp_jax.evaluate([explainer], IMAGES, batch_size=16)
+  assert found.faithfulness.accuracy is None
+  assert found.faithfulness.target_accuracy is None
+  masks = explainer(IMAGES, batch_size=16).masks
+  _check(
+    found.class_iou, metrics.class_iou(masks, found.predictions), rtol=1e-6
+  )
+
+
+def test_one_image():
+  (found,) = gencnp_jax.evaluate([_explainers()[3]], IMAGES[:1], LABELS[:1])
+  assert found.faithfulness.images == 1
+  assert found.leakage.left_out == 1
+  assert math.isnan(found.leakage.swap) and math.isnan(found.class_iou.within)
+  assert found.class_iou.left_out == 1
+  assert math.isnan(found.images_per_second)  # One batch: it compiled.
+
+
+def test_seed_and_blank_reach_the_leakage(measured):
+  explainer = _explainers()[1]
+  blank = np.full((8, 8, 3), 255, np.uint8)
+  (found,) = gencnp_jax.evaluate(
+    [explainer], IMAGES, LABELS, batch_size=16, blank=blank, seed=7
+  )
+  masks = explainer(IMAGES, batch_size=16).masks
+  expected = metrics.leakage(
+    explainer.target, IMAGES, masks, blank=blank, seed=7
+  )
+  _check(found.leakage, expected)
+  _check(found.faithfulness, measured[1].faithfulness)
+
+
+def test_one_device_says_what_four_say(measured, monkeypatch):
+  devices = jax.local_devices()
+  monkeypatch.setattr(jax, 'local_devices', lambda *a, **k: devices[:1])
+  monkeypatch.setattr(jax, 'local_device_count', lambda *a, **k: 1)
+  (one,) = gencnp_jax.evaluate(
+    [_explainers()[3]], IMAGES, LABELS, batch_size=16
+  )
+  _check(one.faithfulness, measured[3].faithfulness)
+  _check(one.class_iou, measured[3].class_iou, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+  'images, labels, message',
+  [
+    (IMAGES[:0], LABELS[:0], 'empty'),
+    (IMAGES[0], None, r'image\[None\]'),
+    (IMAGES, LABELS[:5], 'labels'),
+    (IMAGES, np.tile(LABELS, 2), 'labels'),
+    (IMAGES, LABELS + 0.5, 'integers'),
+    (IMAGES, np.full(30, 10), '10 classes'),
+  ],
+)
+def test_bad_input(images, labels, message):
+  with pytest.raises(ValueError, match=message):
+    gencnp_jax.evaluate([_explainers()[3]], images, labels)
+
+
+def test_labels_as_a_list():
+  explainer = _explainers()[3]
+  (found,) = gencnp_jax.evaluate([explainer], IMAGES, LABELS.tolist())
+  masks = explainer(IMAGES).masks
+  _check(found.class_iou, metrics.class_iou(masks, LABELS))
+
+
+def test_no_explainer():
+  with pytest.raises(ValueError, match='explainers is empty'):
+    gencnp_jax.evaluate([], IMAGES, LABELS)

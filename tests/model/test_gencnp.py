@@ -1,0 +1,373 @@
+"""GEN-CNP as a whole: shapes, masks, gradients, options, devices."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tests.reference import daq as daq_reference
+from tests.reference import recursive as reference
+
+from gencnp_jax.model import GenCNP
+from gencnp_jax.model.pdn import PDN
+
+ALEXNET = ((8, 8, 64), (4, 4, 192), (2, 2, 384), (2, 2, 256), (2, 2, 256))
+VGG11 = (
+  (32, 32, 64), (16, 16, 128), (8, 8, 256), (8, 8, 256),
+  (4, 4, 512), (4, 4, 512), (2, 2, 512), (2, 2, 512),
+)  # fmt: skip
+SHAPES = ((6, 6, 2), (4, 4, 3), (2, 2, 2), (5,))  # Traced alone.
+TINY = ((4, 4, 3), (2, 2, 2), (5,))
+
+_jit = functools.partial(
+  jax.jit, compiler_options={'xla_backend_optimization_level': 0}
+)
+
+
+def _activations(shapes=TINY, batch=4, seed=0):
+  rng = np.random.default_rng(seed)
+  return tuple(
+    jnp.asarray(np.maximum(rng.normal(size=(batch, *s)), 0), jnp.float32)
+    for s in shapes
+  )
+
+
+def _shapes(tree):
+  return jax.tree.map(lambda a: a.shape, tree)
+
+
+@functools.cache
+def _init(shapes=TINY, **options):
+  module = GenCNP(**{'hidden': 16, **options})
+  variables = _jit(module.init)(jax.random.key(1), _activations(shapes))
+  return module, variables
+
+
+def _spread(masks, seed=2):
+  """A weighted sum of all neurons, for a gradient that reaches each."""
+  rng = np.random.default_rng(seed)
+  weights = [jnp.asarray(rng.normal(size=m.shape), jnp.float32) for m in masks]
+  return sum((w * m).sum() for w, m in zip(weights, masks))
+
+
+def _step(module, variables, activations, axis_name=None):
+  """Returns (scores, new statistics, gradients) in training mode."""
+
+  def loss(params):
+    generated, new = module.apply(
+      {**variables, 'params': params},
+      activations,
+      train=True,
+      mutable=['batch_stats'],
+    )
+    return _spread([m.mean(0) for m in generated.masks]), (generated, new)
+
+  (_, (generated, new)), grads = jax.value_and_grad(loss, has_aux=True)(
+    variables['params']
+  )
+  if axis_name is not None:
+    grads = jax.lax.pmean(grads, axis_name)
+  return generated, new, grads
+
+
+@functools.cache
+def _stepped(**options):
+  module, variables = _init(**options)
+  return _jit(functools.partial(_step, module))(variables, _activations())
+
+
+@pytest.mark.parametrize(
+  'shapes, neurons, embedding',
+  [(ALEXNET, 10_752, 4608), (VGG11, 151_552, 11_008)],
+  ids=['alexnet', 'vgg11'],
+)
+def test_shapes_with_both_targets(shapes, neurons, embedding):
+  """The counts of the paper's targets; traced, not run."""
+  activations = tuple(
+    jax.ShapeDtypeStruct((3, *s), jnp.float32) for s in shapes
+  )
+  generated, variables = jax.eval_shape(
+    GenCNP(canvases=1).init_with_output, jax.random.key(0), activations
+  )
+  for arrays in (generated.masks, generated.scores):
+    assert [a.shape for a in arrays] == [(3, *s) for s in shapes]
+    assert all(a.dtype == jnp.float32 for a in arrays)
+  assert [a.shape for a in generated.importance] == [
+    (3, 2, 2, s[-1]) for s in shapes
+  ]
+  assert sum(math.prod(s) for s in shapes) == neurons
+  params = variables['params']
+  assert _shapes(params['pdn']['Dense_0']['kernel']) == (embedding, 1024)
+  assert _shapes(params['pdn']['Dense_1']['kernel']) == (1024, embedding)
+  for i, (side, _, channels) in enumerate(shapes):
+    passes = max(1, (side - 2) // 2)
+    for name in (f'rfe_{i}', f'rpd_{i}'):
+      assert params[name]['kernel'].shape == (3, 3, channels, channels)
+      assert params[name]['scale'].shape == (passes, channels)
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_masks_are_exactly_zero_or_one(dtype):
+  generated, new, grads = _stepped(dtype=dtype)
+  module, variables = _init(dtype=dtype)
+  evaluated = _jit(module.apply)({**variables, **new}, _activations())
+  for masks, scores in (
+    (generated.masks, generated.scores),
+    (evaluated.masks, evaluated.scores),
+  ):
+    for mask, score in zip(masks, scores):
+      assert mask.dtype == score.dtype == jnp.float32
+      # l = -u, so a neuron is on where its score is positive.
+      np.testing.assert_array_equal(mask, score > 0)
+  assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((new, grads)))
+
+
+@pytest.mark.parametrize('learn_bounds', [False, True])
+def test_gradient_reaches_every_parameter(learn_bounds):
+  _, _, grads = _stepped(learn_bounds=learn_bounds)
+  for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+    name = jax.tree_util.keystr(path)
+    assert jnp.isfinite(leaf).all(), name
+    assert jnp.abs(leaf).max() > 0, name
+  assert ('bounds_0' in grads) == learn_bounds
+
+
+def test_every_layer_reads_every_layer():
+  """The PDN mixes: a change in the last activation moves the first mask."""
+  module, variables = _init()
+  apply = _jit(module.apply)
+  activations = _activations()
+  changed = (*activations[:-1], activations[-1] + 1)
+  for a, b in zip(
+    apply(variables, activations).importance,
+    apply(variables, changed).importance,
+  ):
+    assert not np.allclose(a, b)
+
+
+def test_evaluation_equals_its_parts_by_hand():
+  """RFE, PDN, RPD and DAQ in NumPy (paper, section 3.1)."""
+  shapes = SHAPES[:3]
+  module, variables = _init(shapes)
+  params, stats = variables['params'], variables['batch_stats']
+  activations = _activations(shapes)
+
+  def block(kind, i, x):
+    return reference.block(
+      x, params[f'{kind}_{i}'], stats[f'{kind}_{i}'],
+      shapes[i][:2], (2, 2), kind == 'rpd', train=False,
+    )[0]  # fmt: skip
+
+  rows = [block('rfe', i, a).reshape(4, -1) for i, a in enumerate(activations)]
+  x = np.concatenate(rows, axis=1)
+  first, second = (
+    jax.tree.map(np.asarray, params['pdn'][f'Dense_{i}']) for i in range(2)
+  )
+  x = np.maximum(x @ first['kernel'] + first['bias'], 0)
+  x = x @ second['kernel'] + second['bias']
+  cuts = np.cumsum([row.shape[1] for row in rows])[:-1]
+  generated = _jit(module.apply)(variables, activations)
+  for i, part in enumerate(np.split(x, cuts, axis=1)):
+    importance = part.reshape(4, 2, 2, -1)
+    np.testing.assert_allclose(
+      generated.importance[i], importance, rtol=1e-4, atol=1e-5
+    )
+    scores = block('rpd', i, importance)
+    np.testing.assert_allclose(
+      generated.scores[i], scores, rtol=1e-4, atol=1e-5
+    )
+    clear = np.abs(scores) > 1e-4
+    masks = daq_reference.quantise(scores, -1.5, 1.5, bits=1)
+    np.testing.assert_array_equal(generated.masks[i][clear], masks[clear])
+
+
+def test_one_image_does_not_touch_another_in_evaluation():
+  module, variables = _init(layer_floor=0.2)
+  apply = _jit(module.apply)
+  activations = _activations()
+  changed = tuple(a.at[0].set(7.0) for a in activations)
+  turned = tuple(a[::-1] for a in activations)
+  own = apply(variables, activations)
+  for a, b in zip(
+    jax.tree.leaves(own), jax.tree.leaves(apply(variables, changed))
+  ):
+    np.testing.assert_array_equal(a[1:], b[1:])
+  for a, b in zip(own.masks, apply(variables, turned).masks):
+    np.testing.assert_array_equal(a, b[::-1])
+
+
+# Layer floor.
+
+
+@pytest.mark.parametrize('floor', [0.005, 0.3])
+def test_layer_floor_adds_the_top_of_each_layer(floor):
+  without, _, slopes = _stepped()
+  floored, _, grads = _stepped(layer_floor=floor)
+  for mask, plain, scores in zip(floored.masks, without.masks, floored.scores):
+    assert set(np.unique(mask)) <= {0.0, 1.0}
+    n = mask[0].size
+    least = math.ceil(round(floor * n, 6))
+    for m, p, s in zip(mask, plain, scores):
+      top = np.argsort(np.asarray(s).ravel())[n - least :]
+      expected = np.asarray(p).ravel().copy()
+      expected[top] = 1
+      np.testing.assert_array_equal(np.asarray(m).ravel(), expected)
+      assert m.sum() == max(p.sum(), least)
+  # The gradient is DAQ's, as if there were no floor.
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    grads,
+    slopes,
+  )
+
+
+@pytest.mark.parametrize(
+  'floor, neurons, count', [(0.07, 100, 7), (0.29, 100, 29), (1e-9, 10, 1)]
+)
+def test_layer_floor_counts_without_rounding_up_twice(floor, neurons, count):
+  """.07 * 100 is 7.000000000000001 in floating point."""
+  module = GenCNP(hidden=4, layer_floor=floor, lower=8.0, upper=9.0)
+  (mask,) = module.init_with_output(
+    jax.random.key(0), (jax.random.normal(jax.random.key(1), (2, neurons)),)
+  )[0].masks
+  np.testing.assert_array_equal(mask.sum(1), [count, count])
+
+
+# Options.
+
+
+def test_learned_bounds_start_at_the_constants_and_stay_apart():
+  module, variables = _init(learn_bounds=True, lower=-1.0, upper=2.0)
+  params = variables['params']
+  for i in range(len(TINY)):
+    np.testing.assert_array_equal(params[f'bounds_{i}'], [-1.0, 2.0])
+    assert params[f'bounds_{i}'].dtype == jnp.float32
+  # The optimiser may move u below l: the masks and slopes stay finite.
+  crossed = {
+    **params, **{f'bounds_{i}': jnp.array([0.5, -0.5]) for i in range(len(TINY))}
+  }  # fmt: skip
+  generated, _, grads = _jit(functools.partial(_step, module))(
+    {**variables, 'params': crossed}, _activations()
+  )
+  for mask, score in zip(generated.masks, generated.scores):
+    np.testing.assert_array_equal(mask, score > 0.5 + 1e-3 / 2)
+  assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+def test_bounds_must_be_in_order():
+  with pytest.raises(ValueError, match='lower=1.0, upper=-1.0: upper must be'):
+    jax.eval_shape(
+      GenCNP(lower=1.0, upper=-1.0).init, jax.random.key(0), _activations()
+    )
+
+
+def test_fully_connected_activations_alone():
+  shapes = ((7,), (3,))
+  module, variables = _init(shapes)
+  generated = module.apply(variables, _activations(shapes))
+  assert [m.shape for m in generated.masks] == [(4, 7), (4, 3)]
+  assert [e.shape for e in generated.importance] == [(4, 7), (4, 3)]
+
+
+@pytest.mark.parametrize(
+  'options, kernels, importance',
+  [
+    ({}, [(3, 3), (3, 3), (3, 3)], (2, 2)),
+    ({'kernel_sizes': (5, 0, 1, 0)}, [(5, 5), (3, 3), (1, 1)], (2, 2)),
+    ({'kernel_sizes': ((2, 5), 2, 3, 0), 'embedding': (2, 2)}, None, None),
+    ({'embedding': (1, 1)}, [(6, 6), (4, 4), (2, 2)], (1, 1)),
+    ({'embedding': (2, 1)}, [(5, 6), (3, 4), (3, 2)], (2, 1)),
+  ],
+)
+def test_kernels_and_embedding_may_be_chosen(options, kernels, importance):
+  def shapes():
+    return jax.eval_shape(
+      GenCNP(hidden=4, **options).init_with_output,
+      jax.random.key(0),
+      _activations(SHAPES),
+    )
+
+  if kernels is None:
+    message = r'kernel_sizes\[0\]=\(2, 5\): kernel \(2, 5\) needs \[1, 4\]'
+    with pytest.raises(ValueError, match=message):
+      shapes()
+    return
+  generated, variables = shapes()
+  found = [
+    variables['params'][f'rfe_{i}']['kernel'].shape[:2] for i in range(3)
+  ]
+  assert found == kernels
+  assert {e.shape[1:3] for e in generated.importance[:3]} == {importance}
+  assert [m.shape[1:] for m in generated.masks] == list(SHAPES)
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'kernel_sizes': (3, 3)}, 'kernel_sizes has 2 entries; .* 4 activations'),
+    (
+      {'kernel_sizes': (0, 4, 0, 0)},
+      r'kernel_sizes\[1\]=4: kernel size 4 does not.* Legal: \(2, 3\)',
+    ),
+    ({'embedding': (4, 4)}, "2x2 is smaller than the embedding h' x w' = 4x4"),
+    (
+      {'embedding': (4, 4), 'kernel_sizes': (3, 3, 3, 0)},
+      "2x2 is smaller than the embedding h' x w' = 4x4",
+    ),
+  ],
+)
+def test_options_that_do_not_fit(options, message):
+  with pytest.raises(ValueError, match=message):
+    jax.eval_shape(
+      GenCNP(**options).init, jax.random.key(0), _activations(SHAPES)
+    )
+
+
+def test_activations_of_another_rank():
+  with pytest.raises(ValueError, match=r'rank 4 or 2; got ranks \[4, 3\]'):
+    jax.eval_shape(
+      GenCNP().init,
+      jax.random.key(0),
+      (jnp.ones((2, 4, 4, 3)), jnp.ones((2, 5, 3))),
+    )
+
+
+@pytest.mark.parametrize('num_fc', [1, 2, 3])
+def test_pdn_has_z_layers(num_fc):
+  patterns = _activations()
+  scores, variables = PDN(8, num_fc).init_with_output(
+    jax.random.key(0), patterns
+  )
+  assert _shapes(scores) == _shapes(patterns)
+  assert len(variables['params']) == num_fc
+  width = sum(math.prod(s) for s in TINY)
+  last = variables['params'][f'Dense_{num_fc - 1}']['kernel'].shape
+  assert last == (width if num_fc == 1 else 8, width)
+
+
+def test_four_devices_equal_one_big_batch():
+  """Scores, statistics and averaged gradients of a training step."""
+  assert jax.local_device_count() == 4
+  module, variables = _init()
+  activations = _activations(batch=8)
+  one, new, grads = _jit(functools.partial(_step, module))(
+    variables, activations
+  )
+  shards = jax.tree.map(lambda a: a.reshape(4, 2, *a.shape[1:]), activations)
+  many, news, gradients = jax.pmap(
+    functools.partial(
+      _step, module.clone(axis_name='batch'), axis_name='batch'
+    ),
+    axis_name='batch',
+    in_axes=(None, 0),
+  )(variables, shards)
+  for a, b in zip(many.scores, one.scores):
+    np.testing.assert_allclose(a.reshape(b.shape), b, rtol=1e-3, atol=1e-4)
+  for a, b in zip(
+    jax.tree.leaves((news, gradients)), jax.tree.leaves((new, grads))
+  ):
+    for replica in a:
+      np.testing.assert_array_equal(replica, a[0])
+    np.testing.assert_allclose(a[0], b, rtol=2e-3, atol=2e-5)

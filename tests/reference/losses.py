@@ -1,0 +1,103 @@
+"""The losses and the optimisers by their formulas, one image at a time."""
+
+import math
+
+import numpy as np
+
+
+def log_softmax(row):
+  """log(exp(x_i) / sum_j exp(x_j)) in float64."""
+  row = np.asarray(row, np.float64)
+  return row - row.max() - math.log(np.exp(row - row.max()).sum())
+
+
+def classification(logits, labels):
+  """Returns per-image (losses, correct)."""
+  losses = [-log_softmax(row)[label] for row, label in zip(logits, labels)]
+  correct = [int(np.argmax(row)) == label for row, label in zip(logits, labels)]
+  return np.array(losses), np.array(correct, float)
+
+
+def penalty(masks, reduction):
+  """Eq. 3 for one image: masks is a tuple of arrays [h, w, c] or [c]."""
+  layers = [[float(p) ** 2 for p in mask.ravel()] for mask in masks]
+  if reduction == 'layer_mean':
+    return sum(sum(layer) / len(layer) for layer in layers)
+  total = sum(sum(layer) for layer in layers)
+  if reduction == 'mean':
+    return total / sum(len(layer) for layer in layers)
+  return total
+
+
+def distillation(logits, pathway_logits, swapped_logits, masks, task):
+  """Eq. 2 and 3 and the swap term.
+
+  Args:
+    logits: H(X), one row an image of the global batch.
+    pathway_logits: H(X; P * A).
+    swapped_logits: row r is the NEXT image under the pathway of image r.
+    masks: P, a tuple of arrays [n, ...].
+    task: with alpha, beta, gamma and penalty_reduction.
+
+  Returns:
+    (loss, means by name).
+  """
+  n = len(logits)
+  classes = [int(np.argmax(row)) for row in logits]
+  of_image = [tuple(m[r] for m in masks) for r in range(n)]
+  means = {
+    'distillation': 0.0,
+    'penalty': 0.0,
+    'agreement': 0.0,
+    'firing_sparsity': 0.0,
+  }
+  pairs, uniform, leaks = 0, 0.0, 0
+  for r in range(n):
+    teacher = np.exp(log_softmax(logits[r]))
+    means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
+    means['penalty'] += penalty(of_image[r], task.penalty_reduction)
+    means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
+    on = [p for mask in of_image[r] for p in mask.ravel()]
+    means['firing_sparsity'] += sum(p == 0 for p in on) / len(on)
+    if classes[(r + 1) % n] != classes[r]:
+      pairs += 1
+      uniform -= log_softmax(swapped_logits[r]).mean()
+      leaks += int(np.argmax(swapped_logits[r])) == classes[r]
+  means = {key: float(value) / n for key, value in means.items()}
+  loss = task.alpha * means['distillation'] + task.beta * means['penalty']
+  if task.gamma:
+    means['swap_leakage'] = leaks / max(pairs, 1)
+    loss += task.gamma * uniform / max(pairs, 1)
+  means['loss'] = loss
+  return loss, means
+
+
+def sgd(params, gradients, rates, momentum, weight_decay, clip_norm):
+  """Nesterov SGD: clip, then decay, then momentum. Returns all iterates."""
+  trace, path = np.zeros_like(params), []
+  for gradient, rate in zip(gradients, rates):
+    gradient = _clip(gradient, clip_norm) + weight_decay * params
+    trace = momentum * trace + gradient
+    params = params - rate * (gradient + momentum * trace)
+    path.append(params)
+  return path
+
+
+def adam(params, gradients, rates, weight_decay, clip_norm):
+  """Adam (Kingma & Ba 2015): clip, then decay, then the moments."""
+  first, second, path = np.zeros_like(params), np.zeros_like(params), []
+  for t, (gradient, rate) in enumerate(zip(gradients, rates), 1):
+    gradient = _clip(gradient, clip_norm) + weight_decay * params
+    first = 0.9 * first + 0.1 * gradient
+    second = 0.999 * second + 0.001 * gradient**2
+    unbiased = first / (1 - 0.9**t), second / (1 - 0.999**t)
+    params = params - rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    path.append(params)
+  return path
+
+
+def _clip(gradient, norm):
+  length = math.sqrt((gradient**2).sum())
+  if norm and length > norm:
+    return gradient * (norm / length)
+  return gradient

@@ -1,0 +1,111 @@
+"""Going on after a kill, a damaged checkpoint, or on other devices."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from gencnp_jax.runtime import checkpoints, devices, run_log
+from tests.training import tiny
+
+
+def _records(path):
+  """All that is logged but how fast it was."""
+  records = run_log.read(path / 'log.jsonl')
+  for record in records:
+    record.pop('images_per_second', None)
+  return [json.dumps(r, sort_keys=True) for r in records]
+
+
+def _checksums(state):
+  return checkpoints.checksums(devices.to_host(state))
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory):
+  """Two epochs of each kind without a break: kind -> (path, checksums)."""
+  runs = {}
+  for kind in ('target', 'gencnp'):
+    path = tmp_path_factory.mktemp(kind)
+    runs[kind] = path, _checksums(tiny.run(path, kind, epochs=2.0))
+  return runs
+
+
+def test_after_sigkill_it_goes_on_bit_for_bit(straight, tmp_path):
+  """The kill falls into the writing of step 3."""
+  run = f'target:{tmp_path}'
+  with tiny.in_a_process(run, epochs=2.0, kill_at=3) as process:
+    said = process.communicate(timeout=300)[0]
+  assert process.returncode == -signal.SIGKILL, said
+  assert [json.loads(r)['step'] for r in _records(tmp_path)][-1] == 3
+  with checkpoints.Checkpoints(tmp_path / 'checkpoints', {}) as saved:
+    assert saved.latest() in (2, 3)
+  state = tiny.run(tmp_path, epochs=2.0)
+  path, expected = straight['target']
+  assert _checksums(state) == expected
+  assert _records(tmp_path) == _records(path)
+
+
+class _Interrupted(checkpoints.Checkpoints):
+  """Ends the run before step 5 is saved."""
+
+  def save(self, step, variables, training):
+    if step == 5:
+      raise KeyboardInterrupt
+    super().save(step, variables, training)
+
+
+def test_an_interrupted_distillation_goes_on_bit_for_bit(straight, tmp_path):
+  saved = _Interrupted(tmp_path / 'checkpoints', {})
+  with pytest.raises(KeyboardInterrupt):
+    tiny.run(tmp_path, 'gencnp', saved=saved, epochs=2.0)
+  state = tiny.run(tmp_path, 'gencnp', epochs=2.0)
+  path, expected = straight['gencnp']
+  assert _checksums(state) == expected
+  assert _records(tmp_path) == _records(path)
+
+
+def test_a_finished_run_is_left_as_it_is(straight):
+  path, expected = straight['target']
+  before = (path / 'log.jsonl').read_text()
+  assert _checksums(tiny.run(path, epochs=2.0)) == expected
+  assert (path / 'log.jsonl').read_text() == before
+
+
+def test_past_a_damaged_checkpoint_the_step_is_done_again(tmp_path):
+  whole = _checksums(tiny.run(tmp_path))
+  (tmp_path / 'checkpoints' / '4' / 'about' / 'metadata').unlink()
+  assert _checksums(tiny.run(tmp_path)) == whole
+  assert (tmp_path / 'damaged-4').is_dir()
+  with checkpoints.Checkpoints(tmp_path / 'checkpoints', {}) as saved:
+    assert saved.latest() == 4
+
+
+@pytest.fixture(scope='module')
+def one_device(tmp_path_factory):
+  """One epoch of each kind on one device, and one that four devices began."""
+  path = tmp_path_factory.mktemp('one_device')
+  tiny.run(path / 'begun', epochs=0.5)
+  kinds = {'target': 'target', 'gencnp': 'gencnp', 'begun': 'target'}
+  runs = [f'{kind}:{path / name}' for name, kind in kinds.items()]
+  with tiny.in_a_process(*runs, devices=1) as process:
+    said = process.communicate(timeout=300)[0]
+  assert process.returncode == 0, said
+  return path
+
+
+@pytest.mark.parametrize('name', ['target', 'gencnp', 'begun'])
+def test_four_devices_are_one(straight, one_device, name):
+  """Batch statistics, augmentation and swap partners are the global batch's.
+
+  One device also goes on from what four have saved.
+  """
+  path, _ = straight['gencnp' if name == 'gencnp' else 'target']
+  four = [json.loads(record) for record in _records(path)][:8]
+  one = [json.loads(record) for record in _records(one_device / name)]
+  assert len(one) == 8  # Four steps, of training and of validation.
+  for a, b in zip(four, one):
+    assert a.keys() == b.keys() and a['split'] == b['split']
+    for key in a.keys() - {'split'}:
+      np.testing.assert_allclose(a[key], b[key], rtol=1e-5, err_msg=key)

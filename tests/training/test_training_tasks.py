@@ -1,0 +1,220 @@
+"""The two losses against their formulas, and what must not get a gradient."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gencnp_jax.runtime import devices
+from gencnp_jax.training import tasks
+from tests.reference import losses
+from tests.training import tiny
+
+_DATA = tiny.splits().train
+_IMAGES, _LABELS = _DATA.images[:8], _DATA.labels[:8]
+
+
+@functools.cache
+def _variables(kind):
+  if kind == 'target':
+    task, frozen = tiny.classification(), None
+  else:
+    task, frozen = tiny.distillation(), (tiny.target(), None)
+  init = jax.jit(task.init)
+  return init(jax.random.key(0), frozen, jnp.asarray(_IMAGES[:1]))
+
+
+def _on_all_devices(task, frozen, variables):
+  """Returns (loss, new statistics, sums) of the batch over four devices."""
+
+  def fn(variables, frozen, images, labels):
+    loss, (stats, sums) = task.loss(
+      variables['params'], variables['batch_stats'], frozen, (images, labels)
+    )
+    loss = jax.lax.pmean(loss, devices.AXIS)
+    return loss, stats, jax.lax.psum(sums, devices.AXIS)
+
+  run = devices.data_parallel(fn, (None, None, 0, 0), (None, None, None))
+  return run(
+    *devices.replicate((variables, frozen)),
+    devices.local_rows(_IMAGES),
+    devices.local_rows(_LABELS),
+  )
+
+
+def _assert_means(sums, expected):
+  assert sums.keys() == expected.keys()
+  for key, (value, count) in sums.items():
+    assert float(count) == len(_IMAGES), key
+    np.testing.assert_allclose(
+      float(value) / float(count),
+      expected[key],
+      rtol=2e-5,
+      atol=1e-30,
+      err_msg=key,
+    )
+
+
+def test_classification_is_cross_entropy_with_the_labels():
+  variables = _variables('target')
+  loss, stats, sums = _on_all_devices(tiny.classification(), None, variables)
+  # One device sees the whole batch, so the statistics are the same.
+  logits, new = tiny.Net().apply(
+    variables,
+    tiny.PREPROCESS(_IMAGES),
+    train=True,
+    mutable=['batch_stats'],
+  )
+  rows, correct = losses.classification(logits, _LABELS)
+  _assert_means(sums, {'loss': rows.mean(), 'accuracy': correct.mean()})
+  np.testing.assert_allclose(float(loss), rows.mean(), rtol=2e-5)
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+    devices.to_host(stats),
+    new['batch_stats'],
+  )
+
+
+def test_classification_rows_use_the_running_statistics():
+  variables = _variables('target')
+  rows = tiny.classification().rows((variables, None), _IMAGES, _LABELS)
+  logits = tiny.Net().apply(variables, tiny.PREPROCESS(_IMAGES))
+  loss, correct = losses.classification(logits, _LABELS)
+  np.testing.assert_allclose(rows['loss'], loss, rtol=1e-5)
+  np.testing.assert_array_equal(rows['accuracy'], correct)
+
+
+@pytest.mark.parametrize('reduction', tasks.REDUCTIONS)
+def test_penalty(reduction):
+  rng = np.random.default_rng(0)
+  # Layers of other sizes and rates, a flat one, and values between 0 and 1.
+  masks = (
+    (rng.random((3, 4, 4, 2)) < 0.7).astype(np.float32),
+    (rng.random((3, 2, 2, 5)) < 0.2).astype(np.float32),
+    rng.random((3, 6)).astype(np.float32),
+  )
+  task = tiny.distillation(penalty_reduction=reduction)
+  expected = [
+    losses.penalty(tuple(m[i] for m in masks), reduction) for i in range(3)
+  ]
+  np.testing.assert_allclose(task.penalty(masks), expected, rtol=1e-5)
+
+
+def _reference(task, target, off):
+  """The formula on what one device computes for the whole batch."""
+
+  @jax.jit
+  def run(variables, target, images):
+    logits, activations = target.record(images)
+    model = tiny.distillation(axis_name=None).model
+    generated, _ = model.apply(
+      variables, activations, train=True, mutable=['batch_stats']
+    )
+    others = jnp.concatenate([images[1:], images[:1]])
+    return (
+      logits,
+      target.masked(images, generated.masks, off),
+      target.masked(others, generated.masks, off),
+      generated.masks,
+    )
+
+  found = run(_variables('gencnp'), target, _IMAGES)
+  *logits, masks = jax.tree.map(np.asarray, found)
+  return losses.distillation(*logits, masks, task)
+
+
+def test_distillation_with_the_swap_term_over_four_devices():
+  """The partner of a row is the next of the GLOBAL batch; equal classes are 0.
+
+  Each device holds two rows, so that half of the partners are elsewhere.
+  """
+  target = tiny.target()
+  classes = np.argmax(target(_IMAGES), -1)
+  differ = classes != np.roll(classes, -1)
+  assert differ[1::2].any() and not differ.all()
+  task = tiny.distillation(alpha=0.7, beta=0.2, gamma=1.5)
+  found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
+  loss, means = _reference(task, target, None)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+
+
+def test_no_pair_of_different_classes_is_no_error():
+  target = tiny.target()
+  bias = target.variables['params']['Dense_0']['bias']
+  target.variables['params']['Dense_0']['bias'] = bias + jnp.array([99.0, 0, 0])
+  task = tiny.distillation(alpha=0.7, beta=0.2, gamma=1.5)
+  found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
+  loss, means = _reference(task, target, None)
+  assert means['swap_leakage'] == 0
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+
+
+def _gradients(task, off):
+  """Returns loss, sums, and gradients of GEN-CNP, the target and `off`."""
+
+  @jax.jit
+  def run(variables, frozen, batch):
+    def loss(params, frozen):
+      value, (_, sums) = task.loss(
+        params, variables['batch_stats'], frozen, batch
+      )
+      return value, sums
+
+    return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+      variables['params'], frozen
+    )
+
+  frozen = (tiny.target(), off)
+  return run(_variables('gencnp'), frozen, (_IMAGES, _LABELS))
+
+
+def test_mean_ablation_and_the_papers_sum_and_a_frozen_target():
+  """Nothing flows to the target, nor to what stands in for off neurons."""
+  shapes = tiny.target().activation_shapes((8, 8, 3))
+  rng = np.random.default_rng(0)
+  off = tuple(rng.random((1, *s)).astype(np.float32) for s in shapes)
+  task = tiny.distillation(
+    axis_name=None, alpha=0.5, beta=0.01, penalty_reduction='sum'
+  )
+  (found, sums), (own, frozen) = _gradients(task, off)
+  loss, means = _reference(task, tiny.target(), off)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+  assert all(not np.any(g) for g in jax.tree.leaves(frozen))
+  # And to every part of GEN-CNP.
+  assert all(np.any(g) for g in jax.tree.leaves(own))
+
+
+def test_distillation_rows_are_those_of_evaluation():
+  """Running statistics, each image by itself, no loss that depends on others."""
+  target = tiny.target()
+  task = tiny.distillation()
+  variables = _variables('gencnp')
+
+  @jax.jit
+  def run(variables, target):
+    logits, activations = target.record(_IMAGES)
+    masks = task.model.apply(variables, activations).masks
+    rows = task.rows((variables, (target, None)), _IMAGES, _LABELS)
+    return rows, logits, target.masked(_IMAGES, masks), masks
+
+  found = run(variables, target)
+  rows, logits, pathway_logits, masks = jax.tree.map(np.asarray, found)
+  _, means = losses.distillation(logits, pathway_logits, logits, masks, task)
+  assert {k: v.shape for k, v in rows.items()} == dict.fromkeys(
+    ('distillation', 'agreement', 'firing_sparsity', 'empty_layer'), (8,)
+  )
+  for key in ('distillation', 'agreement', 'firing_sparsity'):
+    np.testing.assert_allclose(rows[key].mean(), means[key], rtol=1e-4)
+  empty = [any(not m[i].any() for m in masks) for i in range(8)]
+  np.testing.assert_array_equal(rows['empty_layer'], empty)
+
+
+def test_tasks_of_equal_fields_share_what_is_compiled():
+  assert tiny.classification() == tiny.classification()
+  assert hash(tiny.distillation()) == hash(tiny.distillation())
+  assert tiny.distillation() != tiny.distillation(beta=0.5)
