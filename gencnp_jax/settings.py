@@ -49,7 +49,7 @@ def defaults() -> ml_collections.ConfigDict:
   target = config.target = ml_collections.ConfigDict()
   target.model = 'alexnet'  # alexnet or vgg11.
   target.workdir = ''  # Take the trained target of another workdir.
-  _training(target, epochs=30, optimiser='sgd', learning_rate=0.08)
+  _training(target, epochs=40, optimiser='sgd', learning_rate=0.08)
   target.momentum = 0.9  # Nesterov.
   target.weight_decay = 5e-4
   target.clip_norm = 1.0  # AlexNet diverges at such rates without.
