@@ -36,11 +36,29 @@ def main(argv: list[str]) -> None:
   try:
     stages.run(config, epath.Path(workdir))
   except ValueError as error:
-    # A message for people; a traceback helps with errors of ours alone.
-    if os.environ.get('GENCNP_TRACEBACK'):
-      raise
-    sys.exit(f'Error: {error}')
+    _exit(error)
+
+
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the command line; one line says what is wrong with it."""
+  try:
+    rest = flags.FLAGS(argv)
+    _ = _CONFIG.value.name  # A config file that is not there shows here.
+    return rest
+  except (flags.Error, AttributeError, OSError) as error:
+    _exit(error)
+
+
+def _exit(error: Exception) -> None:
+  # A message for people; a traceback helps with errors of ours alone.
+  if os.environ.get('GENCNP_TRACEBACK'):
+    raise error
+  # config_flags puts a traceback into the message; its last line says it all.
+  lines = str(error).strip().splitlines()
+  if 'Traceback (most recent call last):' in map(str.strip, lines):
+    lines = lines[-1:]
+  sys.exit('Error: ' + '\n'.join(lines))
 
 
 if __name__ == '__main__':
-  app.run(main)
+  app.run(main, flags_parser=parse_flags)

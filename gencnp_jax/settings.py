@@ -9,6 +9,7 @@ are the paper's and which are ours.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -145,6 +146,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   """
   comma_set('stages', config.stages, STAGES)
   comma_set('evaluate.methods', config.evaluate.methods, METHODS)
+  _check('seed', config.seed, lambda v: 0 <= v < 2**31, 'in [0, 2^31)')
   _one_of('config.dtype', config.dtype, DTYPES)
   _one_of('config.target.model', config.target.model, MODELS)
   _one_of('config.gencnp.off', config.gencnp.off, OFF)
@@ -161,10 +163,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _one_of(
       f'config.{name}.schedule', section.schedule, training_state.SCHEDULES
     )
-    _check(f'{name}.epochs', section.epochs, lambda v: v > 0, 'above 0')
+    _check(f'{name}.epochs', section.epochs, _above_zero, 'above 0')
     _check(f'{name}.batch_size', section.batch_size, _positive, 'at least 1')
     _check(
-      f'{name}.learning_rate', section.learning_rate, lambda v: v > 0, 'above 0'
+      f'{name}.learning_rate', section.learning_rate, _above_zero, 'above 0'
     )
     _check(f'{name}.warmup', section.warmup, _open_share, 'between 0 and 1')
     _check(f'{name}.momentum', section.momentum, _share, 'in [0, 1)')
@@ -176,7 +178,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for field in ('hidden', 'num_fc'):
     _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
   for field in ('sigma', 'temperature'):
-    _check(f'gencnp.{field}', gencnp[field], lambda v: v > 0, 'above 0')
+    _check(f'gencnp.{field}', gencnp[field], _above_zero, 'above 0')
   _check(
     'gencnp.upper',
     gencnp.upper,
@@ -219,7 +221,11 @@ def _positive(value: float) -> bool:
 
 
 def _not_negative(value: float) -> bool:
-  return value >= 0
+  return 0 <= value < math.inf
+
+
+def _above_zero(value: float) -> bool:
+  return 0 < value < math.inf
 
 
 def _share(value: float) -> bool:

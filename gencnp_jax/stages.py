@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import platform
 import shutil
 import time
@@ -35,6 +36,8 @@ from gencnp_jax.target import Preprocess
 RESULTS = 'results.json'
 DETAILS = 'details.npz'
 EXAMPLES = 'examples.npz'
+DONE = 'done.json'
+_PRODUCTS = {'target': DONE, 'gencnp': DONE, 'evaluate': RESULTS}
 
 
 def run(config: Any, path: epath.PathLike) -> None:
@@ -46,7 +49,13 @@ def run(config: Any, path: epath.PathLike) -> None:
   """
   settings.validate(config)
   chosen = settings.comma_set('stages', config.stages, settings.STAGES)
+  for name in ('target', 'gencnp'):
+    if name in chosen:
+      devices.share(config[name].batch_size, f'config.{name}.batch_size')
   with workdir.open_workdir(path) as directory:
+    if not any(directory.glob('*/*')):
+      # A run that failed before it made anything binds no later one.
+      (directory / workdir.CONFIG).unlink(missing_ok=True)
     workdir.check_config(directory, config.to_dict(), settings.FREE)
     splits = _Lazy(lambda: data.load(config.data, config.seed))
     for name in chosen:
@@ -57,11 +66,11 @@ def run(config: Any, path: epath.PathLike) -> None:
 
 def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
   """Trains the target, or takes the trained one of another workdir."""
-  where = workspace.checkpoint_directory(directory, 'target')
-  if config.target.workdir and not where.exists():
-    source = epath.Path(config.target.workdir) / 'target'
-    checkpoints.read_about(source / where.name)  # Raises where there is none.
-    shutil.copytree(source, where.parent)
+  if config.target.workdir:
+    _take_target(config, directory)
+    return
+  if _is_done(directory, 'target'):
+    return
   section = config.target
   loaded = splits()
   if loaded.train.labels is None:
@@ -85,14 +94,16 @@ def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
 
 def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
   """Distils a GEN-CNP from the frozen target."""
+  if _is_done(directory, 'gencnp'):
+    return
   target = _needed(directory, 'target', workspace.load_target)
   section = config.gencnp
   loaded = splits()
   _check_same_data(directory, loaded)
-  off = None
-  if section.off == 'mean':
+  if section.off == 'mean' and not workspace.has_off(directory):
     off = explainers.activation_means(target, loaded.train.images)
     workspace.write_off(directory, off)
+  off = workspace.read_off(directory, section)
   task = training.Distillation(
     workspace.build_gencnp(section.to_dict(), config.dtype, devices.AXIS),
     alpha=section.alpha,
@@ -110,10 +121,9 @@ def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
 
 def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
   """Measures GEN-CNP and the baselines on the test set."""
-  results = directory / 'evaluate' / RESULTS
-  if results.exists():
-    logging.info('%s is there; stage evaluate is skipped.', results)
+  if _is_done(directory, 'evaluate'):
     return
+  results = directory / 'evaluate' / RESULTS
   generative = _needed(directory, 'gencnp', workspace.load_explainer)
   loaded = splits()
   test = loaded.test
@@ -136,15 +146,16 @@ def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
     )
   examples.save(results.parent / EXAMPLES)
   rows = comparison.rows(measured)
-  workdir.write_json(
-    results, {'rows': rows, 'facts': _facts(config, loaded, count, seconds)}
-  )
   for table in comparison.tables(rows, config.data.name, config.target.model):
     name = table.title.split(' beside ')[0].lower()
     name = ''.join(c if c.isalnum() else '_' for c in name).strip('_')
     (results.parent / f'{name}.csv').write_text(table.to_csv())
     print(table.to_text(), flush=True)
     print()
+  # Last: where it is, the stage is done.
+  workdir.write_json(
+    results, {'rows': rows, 'facts': _facts(config, loaded, count, seconds)}
+  )
 
 
 def report(config: Any, directory: epath.Path, splits: Any) -> None:
@@ -172,6 +183,26 @@ _STAGES = {
 }
 
 
+def _take_target(config, directory):
+  source = epath.Path(config.target.workdir) / 'target'
+  destination = directory / 'target'
+  if destination.exists():
+    logging.info('%s is there; stage target is skipped.', destination)
+    return
+  about = checkpoints.read_about(
+    workspace.checkpoint_directory(config.target.workdir, 'target')
+  )
+  if about['model'] != config.target.model:
+    raise ValueError(
+      f'config.target.model={config.target.model!r}: the target of '
+      f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
+    )
+  # Under a temporary name first: half a copy is never taken for a target.
+  temporary = directory / f'.target.{os.getpid()}'
+  shutil.copytree(source, temporary)
+  temporary.replace(destination)
+
+
 def _train(config, section, directory, stage, task, frozen, loaded, about):
   where = workspace.checkpoint_directory(directory, stage)
   with checkpoints.Checkpoints(where, about) as saved:
@@ -187,6 +218,15 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
       flip=config.data.flip,
       runtime=config.runtime,
     )
+  workdir.write_json(directory / stage / DONE, about)
+
+
+def _is_done(directory: epath.Path, stage: str) -> bool:
+  """True, and says so, where a stage's product is in the workdir."""
+  product = directory / stage / _PRODUCTS[stage]
+  if product.exists():
+    logging.info('%s is there: stage %s is skipped.', product, stage)
+  return product.exists()
 
 
 def _measure(config, generative, loaded, images, labels):
@@ -201,8 +241,11 @@ def _measure(config, generative, loaded, images, labels):
     'seed': config.seed,
   }
   measured = explainers.evaluate([generative], images, **common)
-  sparsity = (
-    config.evaluate.sparsity or measured[0].faithfulness.firing_sparsity
+  # Pathways that are all or nothing still have baselines to stand beside.
+  shapes = generative.target.activation_shapes(images.shape[1:])
+  neuron = 1 / pathway.neuron_count(shapes)
+  sparsity = config.evaluate.sparsity or float(
+    np.clip(measured[0].faithfulness.firing_sparsity, neuron, 1 - neuron)
   )
   baselines = {
     'neuron_mct': explainers.NeuronMCT,

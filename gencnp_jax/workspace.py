@@ -10,6 +10,7 @@ workdir/report.html
 from __future__ import annotations
 
 import dataclasses
+import os
 from typing import Any
 
 import jax
@@ -103,6 +104,11 @@ def load_explainer(workdir: epath.PathLike) -> Generative:
   )
 
 
+def has_off(workdir: epath.PathLike) -> bool:
+  """Returns whether what stands in for off neurons has been written."""
+  return (epath.Path(workdir) / 'gencnp' / _OFF).exists()
+
+
 def read_off(
   workdir: epath.PathLike, gencnp: dict[str, Any]
 ) -> tuple[np.ndarray, ...] | None:
@@ -118,5 +124,7 @@ def write_off(workdir: epath.PathLike, off: tuple[np.ndarray, ...]) -> None:
   """Writes what stands in for off neurons."""
   path = epath.Path(workdir) / 'gencnp' / _OFF
   path.parent.mkdir(parents=True, exist_ok=True)
-  with path.open('wb') as file:
+  temporary = path.parent / f'.{path.name}.{os.getpid()}'
+  with temporary.open('wb') as file:
     np.savez(file, *off)
+  temporary.replace(path)

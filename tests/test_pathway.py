@@ -7,10 +7,10 @@ import zipfile
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tests.reference import pathway as reference
 
 from gencnp_jax import pathway
 from gencnp_jax.pathway import Explanation
+from tests.reference import pathway as reference
 
 SHAPES = ((2, 3, 3), (5,), (1, 1, 2))  # 25 neurons: the last byte is ragged.
 
@@ -240,7 +240,7 @@ def test_a_file_that_is_no_explanation(masks, kind, tmp_path):
 
 def test_no_file_and_another_format(masks, tmp_path, monkeypatch):
   path = tmp_path / 'pathways.npz'
-  with pytest.raises(ValueError, match='pathways.npz: no such file'):
+  with pytest.raises(ValueError, match=r'pathways.npz: no such file'):
     Explanation.load(path)
   monkeypatch.setattr(pathway, 'FORMAT', 2)
   _explanation(masks).save(path)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference import pathway as reference
 
 from gencnp_jax import selection
+from tests.reference import pathway as reference
 
 SHAPES = ((3, 2, 2), (5,))
 N = 17

@@ -237,6 +237,13 @@ def test_pmap_on_four_devices_equals_one(target):
   np.testing.assert_allclose(logits[:, 0], own, rtol=1e-4, atol=1e-6)
   for a, b in zip(activations, expected):
     np.testing.assert_allclose(a[:, 0], b, rtol=1e-4, atol=1e-5)
+  # The trace made inside pmap, of one image, must not serve outside of it.
+  np.testing.assert_array_equal(
+    jax.jit(lambda t, x: t.record(x)[0])(target, IMAGES[:1]),
+    jax.jit(lambda t, x: t(x))(target, IMAGES[:1]),
+  )
+  logits, _, _ = step(target, jax.tree.map(lambda a: a[:2], sharded))
+  np.testing.assert_allclose(logits[:, 0], own[:2], rtol=1e-4, atol=1e-6)
 
 
 def test_a_target_is_an_argument_not_a_constant(linen):
@@ -322,7 +329,7 @@ def test_preprocess_takes_uint8_and_floats_alike():
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
   with pytest.raises(TargetError, match='images are int32: pass uint8'):
     preprocess(images.astype(np.int32))
-  with pytest.raises(TargetError, match='1 channels; the mean.*has 3'):
+  with pytest.raises(TargetError, match=r'1 channels; the mean.*has 3'):
     preprocess(images[..., :1])
 
 

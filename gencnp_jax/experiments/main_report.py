@@ -12,6 +12,13 @@ from gencnp_jax.experiments import comparison, paper
 from gencnp_jax.report import Report, Section, plot, write
 from gencnp_jax.runtime import checkpoints, run_log
 
+_NAMES = {
+  'alexnet': 'AlexNet',
+  'vgg11': 'VGG-11',
+  'cifar10': 'CIFAR-10',
+  'digits': 'handwritten digits',
+}
+
 
 def write_report(
   directory: epath.Path,
@@ -82,8 +89,8 @@ def write_report(
       figures=(
         (
           'The first test images and their pathways: at each position the '
-          'share of channels that are on. Above each image the prediction '
-          'without and with the pathway.',
+          'share of channels that are on. Beside each image the prediction, '
+          'and its confidence without and with the pathway.',
           plot.examples(
             details['example_images'],
             examples.masks,
@@ -99,7 +106,8 @@ def write_report(
   return write(
     directory / 'report.html',
     Report(
-      f'Neural pathways of {config.target.model} on {facts["data set"]}',
+      f'Neural pathways of {_NAMES[config.target.model]} on '
+      f'{_NAMES.get(facts["data set"], facts["data set"])}',
       _lead(own),
       facts,
       sections,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.reference import daq as reference
 
 from gencnp_jax.model import daq
+from tests.reference import daq as reference
 
 # phi'(r) at temperature 2, computed once in high precision.
 TABLE = {

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import test_util
-from tests.reference import recursive as reference
 
 from gencnp_jax.model import kernels, normalisation
 from gencnp_jax.model.recursive import RecursiveBlock
+from tests.reference import recursive as reference
 
 CHANNELS = 3
 

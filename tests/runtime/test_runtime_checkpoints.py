@@ -251,7 +251,7 @@ def test_another_format_is_named(directory):
   path = directory / '1' / 'about' / 'metadata'
   about = json.loads(path.read_text())
   path.write_text(json.dumps({**about, 'format': 99}))
-  with pytest.raises(checkpoints.CheckpointError, match='format 99.*format 1'):
+  with pytest.raises(checkpoints.CheckpointError, match=r'format 99.*format 1'):
     checkpoints.read_about(directory)
   with pytest.raises(checkpoints.CheckpointError, match='format 99'):
     checkpoints.read_variables(directory, _state(0)[0])

@@ -110,7 +110,7 @@ def test_share_divides_or_names_what_would():
     assert all(f' {size}' in str(error.value) for size in legal)
     for size in legal:
       devices.share(size)
-  with pytest.raises(ValueError, match='target.batch_size=2'):
+  with pytest.raises(ValueError, match=r'target\.batch_size=2'):
     devices.share(2, 'target.batch_size')
 
 

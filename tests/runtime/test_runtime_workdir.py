@@ -73,7 +73,7 @@ def test_unwritable_is_noticed_at_once(tmp_path, below):
   file.write_text('mine')
   path = file / below
   with (
-    pytest.raises(workdir.WorkdirError, match='not writable.*--workdir'),
+    pytest.raises(workdir.WorkdirError, match=r'not writable.*--workdir'),
     workdir.open_workdir(path),
   ):
     pass

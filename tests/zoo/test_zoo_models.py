@@ -216,7 +216,7 @@ def test_images_that_the_pools_do_not_fit(name, side, nearby):
 @pytest.mark.parametrize('name', NARROW)
 def test_what_is_no_batch_of_normalised_images(name):
   variables = init(NARROW[name])
-  with pytest.raises(ValueError, match='uint8.*normalise'):
+  with pytest.raises(ValueError, match=r'uint8.*normalise'):
     NARROW[name].apply(variables, jnp.zeros((1, 32, 32, 3), jnp.uint8))
   with pytest.raises(ValueError, match='channels'):
     NARROW[name].apply(variables, jnp.zeros((32, 32, 3)))
