@@ -45,7 +45,12 @@ def parse_flags(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
     _ = _CONFIG.value.name  # A config file that is not there shows here.
     return rest
-  except (flags.Error, AttributeError, OSError) as error:
+  except (AttributeError, KeyError) as error:
+    while isinstance(error.args[0], Exception):
+      error = error.args[0]
+    what = ' '.join(error.args[0].splitlines())
+    _exit(ValueError(f'--config has no field {what}'))
+  except (flags.Error, OSError) as error:
     _exit(error)
 
 

@@ -49,6 +49,7 @@ def defaults() -> ml_collections.ConfigDict:
 
   target = config.target = ml_collections.ConfigDict()
   target.model = 'alexnet'  # alexnet or vgg11.
+  target.augment = True  # Crop and flip, as `data` says.
   target.workdir = ''  # Take the trained target of another workdir.
   _training(target, epochs=40, optimiser='sgd', learning_rate=0.08)
   target.momentum = 0.9  # Nesterov.
@@ -67,10 +68,11 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.temperature = 2.0  # DAQ's temperature.
   gencnp.layer_floor = 0.0  # Share of each layer that always fires.
   gencnp.alpha = 1.0  # Weight of the distillation.
-  gencnp.beta = 0.6  # Weight of the sparsity penalty.
+  gencnp.beta = 0.5  # Weight of the sparsity penalty.
   gencnp.gamma = 0.0  # Weight of the swap term.
   gencnp.penalty_reduction = 'layer_mean'  # layer_mean, mean or sum.
   gencnp.off = 'zero'  # What stands in for an off neuron: zero or mean.
+  gencnp.augment = False  # Distil on images as they are explained.
   _training(gencnp, epochs=4, optimiser='adam', learning_rate=1e-3)
 
   evaluate = config.evaluate = ml_collections.ConfigDict()

@@ -214,8 +214,8 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
       saved,
       directory / stage / 'log.jsonl',
       seed=config.seed,
-      crop_pad=config.data.crop_pad,
-      flip=config.data.flip,
+      crop_pad=config.data.crop_pad if section.augment else 0,
+      flip=config.data.flip and section.augment,
       runtime=config.runtime,
     )
   workdir.write_json(directory / stage / DONE, about)
@@ -270,9 +270,12 @@ def _needed(directory: epath.Path, stage: str, load: Any) -> Any:
   try:
     return load(directory)
   except checkpoints.CheckpointError as error:
+    product = directory / stage
+    # A stage that is done is skipped until its folder is gone.
+    again = f'remove {product} and ' if (product / DONE).exists() else ''
     raise ValueError(
-      f'{error} This stage needs what stage {stage} trains; add {stage} to '
-      'config.stages.'
+      f'{error} This stage needs what stage {stage} trains; {again}add {stage} '
+      'to config.stages.'
     ) from error
 
 
@@ -281,8 +284,11 @@ def _check_same_data(directory: epath.Path, loaded: data.Splits) -> None:
   about = checkpoints.read_about(
     workspace.checkpoint_directory(directory, 'target')
   )
+  classes, known = len(about['class_names']), len(loaded.train.class_names)
+  if loaded.train.labels is None:  # Unlabelled images have no classes to fit.
+    known = classes
   for what, trained, given in (
-    ('classes', len(about['class_names']), len(loaded.train.class_names)),
+    ('classes', classes, known),
     ('images', tuple(about['image_shape']), loaded.train.images.shape[1:]),
   ):
     if trained != given:

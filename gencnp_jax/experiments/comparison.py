@@ -47,6 +47,8 @@ def rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         'between': iou.between,
         'uniform_floor': iou.uniform_floor,
         'profile_floor': iou.profile_floor,
+        'within_predicted': e.predicted_iou.within,
+        'between_predicted': e.predicted_iou.between,
         'within_per_layer': list(iou.per_layer),
         'consensus_within': consensus.within,
         'consensus_between': consensus.between,
@@ -112,15 +114,17 @@ def tables(
       _SPARSITY,
       Column('within', 'Within', 'higher', paper=known),
       Column('between', 'Between', 'lower'),
+      Column('within_predicted', 'Within, predicted', 'higher'),
+      Column('between_predicted', 'Between, predicted', 'lower'),
       Column('uniform_floor', 'Uniform floor'),
       Column('profile_floor', 'Profile floor'),
       Column('consensus_within', 'Consensus', 'higher'),
-      Column('consensus_between', 'Cons. between', 'lower'),
       Column('tied', 'Drawn at ties'),
     ),
     joined,
     'Mean Jaccard index of pathways of the same class (acIOU) and of different '
-    'classes. Floors: what random masks score that keep as many neurons, and as '
+    'classes: by true class, and by the class that the target predicts, which '
+    'is the one a pathway explains. Floors: what random masks score that keep as many neurons, and as '
     'many in each layer. Consensus: neurons on in all images of a class over '
     'neurons on in any. Drawn at ties: share of kept neurons chosen by lot among '
     'equal scores.',

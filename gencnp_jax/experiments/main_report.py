@@ -37,7 +37,8 @@ def write_report(
     examples: GEN-CNP's explanation of them.
   """
   rows, facts = content['rows'], content['facts']
-  about = checkpoints.read_about(directory / 'gencnp' / 'checkpoints')
+  # The target's classes: the images may be unlabelled, or of another set.
+  about = checkpoints.read_about(directory / 'target' / 'checkpoints')
   names = about['class_names']
   own = rows[0]
   faithfulness, overlap, leakage = comparison.tables(

@@ -29,7 +29,9 @@ class Evaluation:
     method: its name.
     faithfulness: accuracy, agreement, confidence, firing sparsity.
     leakage: how much of the answer the masks carry by themselves.
-    class_iou: acIOU over pairs, within and between classes.
+    class_iou: acIOU over pairs, within and between the true classes.
+    predicted_iou: likewise for the classes that the target predicts; the same
+      without labels.
     consensus_iou: the same of |intersection of all| / |union of all|.
     tied: mean share of kept neurons that a draw among equal scores chose.
     seconds: wall time of explaining and measuring, without compilation and
@@ -45,6 +47,7 @@ class Evaluation:
   faithfulness: metrics.Faithfulness
   leakage: metrics.Leakage
   class_iou: metrics.ClassIoU
+  predicted_iou: metrics.ClassIoU
   consensus_iou: metrics.ClassIoU
   tied: float
   seconds: float
@@ -145,13 +148,18 @@ def _evaluate_one(explainer, shared, labels, batch_size, blank) -> Evaluation:
     seconds = time.monotonic() - start
   counts = np.concatenate(counts)
   packed = metrics.PackedMasks(np.concatenate(bits), tuple(sizes))
-  groups = classes if labels is None else np.asarray(labels)
+  by_prediction = metrics.class_iou(packed, classes)
+  by_label, groups = by_prediction, classes
+  if labels is not None:
+    groups = np.asarray(labels)
+    by_label = metrics.class_iou(packed, groups)
   rate = (n - first) / seconds if n > first else float('nan')
   return Evaluation(
     method=explainer.name,
     faithfulness=faithful.result(),
     leakage=leaked.result(),
-    class_iou=metrics.class_iou(packed, groups),
+    class_iou=by_label,
+    predicted_iou=by_prediction,
     consensus_iou=metrics.class_iou(packed, groups, kind='consensus'),
     tied=float(np.concatenate(tied).mean(dtype=np.float64)),
     seconds=n / rate,

@@ -17,6 +17,7 @@ from gencnp_jax.explainers import (
 from gencnp_jax.target import Preprocess, Target
 from tests import tiny
 from tests.reference import explainers as reference
+from tests.training.conftest import compile_once  # noqa: F401
 
 IMAGES = tiny.images(7)
 METHODS = (Random, OriginalActivation, NeuronMCT)

@@ -13,6 +13,7 @@ from gencnp_jax.explainers import (
 from gencnp_jax.explainers.base import batch_size_that_fits
 from tests import tiny
 from tests.reference import explainers as reference
+from tests.training.conftest import compile_once  # noqa: F401
 
 IMAGES = tiny.images(6)
 
@@ -147,9 +148,9 @@ def _means(images):
 
 
 def test_uint8_into_a_target_without_preprocess():
-  with pytest.raises(ValueError, match='uint8.*no preprocess.*Preprocess'):
+  with pytest.raises(ValueError, match=r'uint8.*no preprocess.*Preprocess'):
     NeuronMCT(tiny.target(preprocess=False), 0.9)(IMAGES)
-  with pytest.raises(ValueError, match='uint8.*no preprocess'):
+  with pytest.raises(ValueError, match=r'uint8.*no preprocess'):
     activation_means(tiny.target(preprocess=False), IMAGES)
 
 
@@ -161,7 +162,7 @@ def test_sparsity_outside_its_range(method, sparsity):
 
 
 def test_sparsity_that_keeps_every_neuron():
-  with pytest.raises(ValueError, match='keeps all 384 neurons.*at least'):
+  with pytest.raises(ValueError, match=r'keeps all 384 neurons.*at least'):
     Random(tiny.target(), 1e-6)(IMAGES)
   # The other end keeps one neuron, as design.md says.
   found = Random(tiny.target(), 1 - 1e-9)(IMAGES)
@@ -176,7 +177,7 @@ def test_wrong_batch_size(batch_size):
 
 def test_off_that_does_not_fit():
   off = activation_means(tiny.target(), IMAGES)
-  with pytest.raises(ValueError, match='off holds 1 arrays.*2 activations'):
+  with pytest.raises(ValueError, match=r'off holds 1 arrays.*2 activations'):
     NeuronMCT(tiny.target(), 0.9, off=off[:1])(IMAGES)
   with pytest.raises(ValueError, match=r'off\[0\] has shape'):
     NeuronMCT(tiny.target(), 0.9, off=off[::-1])(IMAGES)

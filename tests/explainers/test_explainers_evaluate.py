@@ -16,6 +16,7 @@ from gencnp_jax.explainers import (
   activation_means,
 )
 from tests import tiny
+from tests.training.conftest import compile_once  # noqa: F401
 
 IMAGES = tiny.images(30)
 LABELS = np.random.default_rng(0).integers(0, tiny.CLASSES, 30)
@@ -52,7 +53,7 @@ def _flat(tree, prefix=''):
   }
 
 
-def _check(found, expected):
+def _check(found, expected, rtol=1e-5, atol=1e-6):
   found, expected = _flat(found), _flat(expected)
   assert found.keys() == expected.keys()
   np.testing.assert_allclose(
@@ -113,9 +114,7 @@ def test_unlabelled_images_have_no_accuracy():
   assert found.faithfulness.accuracy is None
   assert found.faithfulness.target_accuracy is None
   masks = explainer(IMAGES, batch_size=16).masks
-  _check(
-    found.class_iou, metrics.class_iou(masks, found.predictions), rtol=1e-6
-  )
+  _check(found.class_iou, metrics.class_iou(masks, found.predictions))
 
 
 def test_one_image():

@@ -9,6 +9,7 @@ from gencnp_jax import load_explainer, load_target, pathway
 from gencnp_jax.explainers import Generative, activation_means
 from tests import tiny
 from tests.reference import explainers as reference
+from tests.training.conftest import compile_once  # noqa: F401
 
 IMAGES = tiny.images(5)
 

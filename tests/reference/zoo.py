@@ -28,12 +28,13 @@ def vgg11(variables, images, train=False):
     x = layers.convolve(x, conv['kernel'], ((1, 1), (1, 1)))
     x = x + np.asarray(conv['bias'])
     running = variables['batch_stats'][f'BatchNorm_{index}']
-    mean, var = running['mean'], running['var']
+    mean, var = (np.asarray(running[key]) for key in ('mean', 'var'))
     if train:
       mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     used.append((mean, var))
     norm = params[f'BatchNorm_{index}']
-    x = layers.batch_norm(x, mean, var, norm['scale'], norm['bias'])
+    scale, bias = (np.asarray(norm[key]) for key in ('scale', 'bias'))
+    x = layers.batch_norm(x, mean, var, scale, bias)
     x = layers.relu(x)
     if index in (0, 1, 3, 5, 7):
       x = layers.max_pool(x)

@@ -282,7 +282,7 @@ def test_one_device_opens_what_four_saved(directory):
     text=True,
     cwd=pathlib.Path(__file__).parents[2],
     env={'JAX_PLATFORMS': 'cpu', 'PATH': '/usr/bin:/bin'},
-    timeout=120,
+    timeout=600,
     check=False,
   )
   assert done.returncode == 0, done.stderr

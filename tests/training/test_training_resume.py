@@ -36,7 +36,7 @@ def test_after_sigkill_it_goes_on_bit_for_bit(straight, tmp_path):
   """The kill falls into the writing of step 3."""
   run = f'target:{tmp_path}'
   with tiny.in_a_process(run, epochs=2.0, kill_at=3) as process:
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(timeout=1200)[0]
   assert process.returncode == -signal.SIGKILL, said
   assert [json.loads(r)['step'] for r in _records(tmp_path)][-1] == 3
   with checkpoints.Checkpoints(tmp_path / 'checkpoints', {}) as saved:
@@ -90,7 +90,7 @@ def one_device(tmp_path_factory):
   kinds = {'target': 'target', 'gencnp': 'gencnp', 'begun': 'target'}
   runs = [f'{kind}:{path / name}' for name, kind in kinds.items()]
   with tiny.in_a_process(*runs, devices=1) as process:
-    said = process.communicate(timeout=300)[0]
+    said = process.communicate(timeout=1200)[0]
   assert process.returncode == 0, said
   return path
 

@@ -1,0 +1,226 @@
+"""The comparison: rows, tables beside the paper's numbers, warnings."""
+
+import dataclasses
+import json
+import math
+import pathlib
+import re
+
+import numpy as np
+import pytest
+
+import gencnp_jax
+from gencnp_jax.experiments import comparison, paper
+from gencnp_jax.explainers import NeuronMCT, Random
+from tests import tiny
+from tests.training.conftest import compile_once  # noqa: F401
+
+PAPER = pathlib.Path('../shared/paper.txt')
+NAMES = {  # The paper's -> ours.
+  'Ori. Act.': 'Original Activation',
+  'NeuronGrad': 'NeuronIntGrad',
+}
+
+
+@pytest.fixture(scope='module')
+def measured():
+  target, images = tiny.target(), tiny.images(12)
+  labels = np.arange(12) % 4
+  return gencnp_jax.evaluate(
+    [NeuronMCT(target, 0.6), Random(target, 0.6)], images, labels
+  )
+
+
+def _row(method='GEN-CNP', **changes):
+  row = {
+    'method': method,
+    'baseline': method == 'Random',
+    'images': 100,
+    'firing_sparsity': 0.95,
+    'agreement': 0.98,
+    'accuracy': 0.77,
+    'increase_rate': 0.1,
+    'mean_increase': 0.01,
+    'mean_decrease': 0.02,
+    'mean_increase_of_risers': 0.1,
+    'mean_decrease_of_fallers': 0.05,
+    'swap': 0.3,
+    'own': 0.6,
+    'blank': 0.2,
+    'disconnected': 0.0,
+    'empty_layer': 0.0,
+    'within': 0.5,
+    'between': 0.3,
+    'uniform_floor': 0.03,
+    'profile_floor': 0.05,
+    'consensus_within': 0.1,
+    'consensus_between': 0.05,
+    'tied': 0.0,
+  }
+  return row | changes
+
+
+def test_rows_hold_what_was_measured(measured):
+  rows = comparison.rows(measured)
+  for row, found in zip(rows, measured):
+    assert row['method'] == found.method
+    for part in (found.faithfulness, found.class_iou, found.leakage):
+      for field in dataclasses.fields(part):
+        if field.name in row:
+          np.testing.assert_equal(row[field.name], getattr(part, field.name))
+    assert row['consensus_within'] == found.consensus_iou.within
+    assert row['consensus_between'] == found.consensus_iou.between
+    assert row['firing_sparsity_std'] == found.faithfulness.firing.std
+    assert row['within_per_layer'] == list(found.class_iou.per_layer)
+    assert row['tied'] == found.tied
+  assert [row['baseline'] for row in rows] == [False, True]
+  # What is shown is what is stored: tables are made from JSON again.
+  again = json.loads(json.dumps(rows))
+  np.testing.assert_equal(again, rows)
+  texts = [
+    [t.to_text() for t in comparison.tables(r, 'digits', 'alexnet')]
+    for r in (rows, again)
+  ]
+  assert texts[0] == texts[1]
+
+
+def test_every_column_finds_its_value(measured):
+  rows = comparison.rows(measured)
+  for table in comparison.tables(rows, 'cifar10', 'alexnet'):
+    for column in table.columns:
+      assert column.key in rows[0], column.key
+      if column.paper:
+        assert f'{column.key}_paper' in table.rows[0]
+
+
+@pytest.mark.parametrize('model', ['alexnet', 'vgg11'])
+def test_tables_join_the_numbers_of_the_paper(model):
+  methods = ('GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random')
+  rows = [_row(method) for method in methods]
+  faithfulness, overlap, leakage = comparison.tables(rows, 'cifar10', model)
+  printed = paper.faithfulness('cifar10', model)
+  for row in faithfulness.rows:
+    for key, value in printed[row['method']].items():
+      assert row[f'{key}_paper'] == value
+      assert row[key] == _row()[key]  # Measured ones are left as they are.
+  ious = paper.class_iou('cifar10', model)
+  for row in overlap.rows:
+    assert row['within_paper'] == ious[row['method']]
+  assert 'Table 5' in faithfulness.title and 'Table 3' in overlap.title
+  assert not any(column.paper for column in leakage.columns)
+  assert '_paper' not in str(rows)  # The input is left alone.
+  text = faithfulness.to_text()
+  gen_cnp = printed['GEN-CNP']['mean_decrease_of_fallers']
+  assert f'{100 * gen_cnp:.1f}' in text
+
+
+def test_other_data_have_no_columns_of_the_paper():
+  for data, model in (('digits', 'alexnet'), ('cifar10', 'resnet')):
+    assert paper.target_accuracy(data, model) is None
+    for table in comparison.tables([_row()], data, model):
+      assert not any(column.paper for column in table.columns)
+      assert 'Table' not in table.title and 'paper' not in table.title
+
+
+def test_random_does_not_compete():
+  """It wins the decrease by breaking the prediction."""
+  rows = [
+    _row(mean_decrease=0.05),
+    _row('NeuronMCT', mean_decrease=0.07),
+    _row('Random', mean_decrease=0.001),
+  ]
+  faithfulness, *_ = comparison.tables(rows, 'digits', 'alexnet')
+  (column,) = [c for c in faithfulness.columns if c.key == 'mean_decrease']
+  assert faithfulness.best(column) == {0}
+
+
+def test_directions_of_the_columns():
+  found = {
+    column.key: column.direction
+    for table in comparison.tables([_row()], 'cifar10', 'alexnet')
+    for column in table.columns
+  }
+  higher = {k for k, v in found.items() if v == 'higher'}
+  lower = {k for k, v in found.items() if v == 'lower'}
+  assert higher == {
+    *('agreement', 'accuracy', 'increase_rate', 'mean_increase'),
+    *('mean_increase_of_risers', 'within', 'consensus_within', 'own'),
+  }
+  assert lower == {
+    *('mean_decrease', 'mean_decrease_of_fallers', 'between'),
+    *('consensus_between', 'swap', 'blank', 'disconnected', 'empty_layer'),
+  }
+
+
+@pytest.mark.parametrize(
+  'changes, expected',
+  [
+    ({}, None),
+    ({'disconnected': 0.01}, None),
+    ({'disconnected': 0.011}, '1.1 % of the pathways are disconnected'),
+    ({'disconnected': 1.0, 'swap': 0.9}, '100.0 % of the pathways are disc'),
+    ({'swap': 0.98}, '98 % of the pathways still give their own class'),
+    # Leaks of a mask that breaks the prediction are no finding.
+    ({'swap': 0.98, 'agreement': 0.1}, None),
+    # One class only: there is nobody to swap with.
+    ({'swap': math.nan}, None),
+  ],
+)
+def test_warnings(changes, expected):
+  said = comparison.warnings([_row(**changes), _row('Random')])
+  if expected is None:
+    assert said == []
+  else:
+    assert len(said) == 1
+    assert said[0].startswith('GEN-CNP: ') and expected in said[0]
+
+
+def test_one_warning_a_method():
+  rows = [_row(m, disconnected=0.5) for m in ('GEN-CNP', 'NeuronMCT')]
+  assert [s.split(':')[0] for s in comparison.warnings(rows)] == [
+    'GEN-CNP',
+    'NeuronMCT',
+  ]
+
+
+def _printed(number):
+  """Rows of a table in the paper's text: method -> cells."""
+  if not PAPER.exists():
+    pytest.skip(f'{PAPER} is not here')
+  _, _, text = PAPER.read_text().partition(f'\nTable {number}: ')
+  rows = {}
+  for line in text.split('\n\n')[1].splitlines():
+    method, *cells = line.split('\t')
+    method = re.sub(r' \(ours\)| \[\d+\]', '', method).strip()
+    if method and method != 'Method':
+      rows[NAMES.get(method, method)] = [float(c) / 100 for c in cells if c]
+  assert len(rows) == 8
+  return rows
+
+
+def test_table_5_is_the_papers():
+  columns = ('increase_rate', 'mean_increase_of_risers')
+  columns += ('mean_decrease_of_fallers', 'accuracy')
+  for method, cells in _printed(5).items():
+    for model, part in (('alexnet', cells[:4]), ('vgg11', cells[4:])):
+      ours = paper.faithfulness('cifar10', model)[method]
+      assert [ours[c] for c in columns] == pytest.approx(part), method
+
+
+def test_table_3_is_the_papers():
+  for method, cells in _printed(3).items():
+    for model, value in (('alexnet', cells[0]), ('vgg11', cells[1])):
+      assert paper.class_iou('cifar10', model)[method] == pytest.approx(value)
+
+
+def test_the_accuracies_of_the_targets_are_the_papers():
+  _printed(5)
+  (line,) = [
+    line
+    for line in PAPER.read_text().splitlines()
+    if line.startswith('Table 5: ')
+  ]
+  printed = [float(x) / 100 for x in re.findall(r'([\d.]+)%', line)]
+  assert printed == [
+    paper.target_accuracy('cifar10', model) for model in ('alexnet', 'vgg11')
+  ]
