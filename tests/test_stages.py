@@ -135,7 +135,7 @@ def test_evaluation_uses_the_first_test_images(trained):
 def test_a_second_run_trains_and_loads_nothing(copy, monkeypatch, caplog):
   before = tiny.files(copy)
   monkeypatch.setattr(data, 'load', _refuse)
-  with caplog.at_level(python_logging.INFO):
+  with caplog.at_level(python_logging.INFO, logger='absl'):
     tiny.run(copy)
   said = [r.getMessage() for r in caplog.records]
   for stage in ('target', 'gencnp', 'evaluate'):
@@ -376,8 +376,9 @@ def test_a_generator_of_all_or_nothing_is_evaluated_all_the_same(
 
 LONG = {
   'stages': 'gencnp',
-  'gencnp.epochs': 60.0,
-  'runtime.checkpoint_every': 1,
+  'gencnp.epochs': 100.0,
+  'runtime.checkpoint_every': 10,
+  'runtime.evaluate_every': 50,
 }
 
 
@@ -419,7 +420,7 @@ def test_a_killed_stage_goes_on_from_its_last_checkpoint(
   monkeypatch.setattr(run_log.RunLog, '__init__', spy)
   tiny.run(workdir, **LONG)
   assert begun[0] >= killed_at > 0
-  total = 60 * (58 // 16)
+  total = 100 * (64 // 16)
   assert max(_steps(saved)) == total
   steps = [r['step'] for r in run_log.read(workdir / 'gencnp' / 'log.jsonl')]
   assert steps[-1] == total and steps == sorted(steps)

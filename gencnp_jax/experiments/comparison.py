@@ -5,6 +5,7 @@ Tables 5 and 3 of the paper, and leakage, which is past it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,7 +62,7 @@ def rows(evaluations: Sequence[Evaluation]) -> list[dict[str, Any]]:
         'images_per_second': e.images_per_second,
       }
     )
-  return result
+  return [{k: _defined(v) for k, v in row.items()} for row in result]
 
 
 def tables(
@@ -159,13 +160,18 @@ def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
         'are disconnected: the image cannot reach the output, and what the '
         'target says is in the mask alone.'
       )
-    elif row['agreement'] > 0.5 and row['swap'] > 0.5:
+    elif row['agreement'] > 0.5 and (row['swap'] or 0) > 0.5:
       said.append(
         f'{row["method"]}: worn by an image of another class, '
         f'{100 * row["swap"]:.0f} % of the pathways still give their own class: '
         'its agreement is largely the mask speaking.'
       )
   return said
+
+
+def _defined(value: Any) -> Any:
+  """Returns None for NaN, which JSON does not have."""
+  return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _sparsity_note(known: bool) -> str:

@@ -104,7 +104,7 @@ def write_json(path: epath.PathLike, content: Any) -> None:
   path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  temporary.write_text(json.dumps(content, indent=2) + '\n')
+  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
   temporary.replace(path)
 
 

@@ -51,6 +51,8 @@ def _row(method='GEN-CNP', **changes):
     'empty_layer': 0.0,
     'within': 0.5,
     'between': 0.3,
+    'within_predicted': 0.6,
+    'between_predicted': 0.2,
     'uniform_floor': 0.03,
     'profile_floor': 0.05,
     'consensus_within': 0.1,
@@ -69,6 +71,8 @@ def test_rows_hold_what_was_measured(measured):
         if field.name in row:
           np.testing.assert_equal(row[field.name], getattr(part, field.name))
     assert row['consensus_within'] == found.consensus_iou.within
+    assert row['within_predicted'] == found.predicted_iou.within
+    assert row['between_predicted'] == found.predicted_iou.between
     assert row['consensus_between'] == found.consensus_iou.between
     assert row['firing_sparsity_std'] == found.faithfulness.firing.std
     assert row['within_per_layer'] == list(found.class_iou.per_layer)
@@ -143,12 +147,13 @@ def test_directions_of_the_columns():
   higher = {k for k, v in found.items() if v == 'higher'}
   lower = {k for k, v in found.items() if v == 'lower'}
   assert higher == {
-    *('agreement', 'accuracy', 'increase_rate', 'mean_increase'),
-    *('mean_increase_of_risers', 'within', 'consensus_within', 'own'),
+    *('agreement', 'accuracy', 'increase_rate', 'mean_increase', 'own'),
+    *('mean_increase_of_risers', 'within', 'within_predicted'),
+    'consensus_within',
   }
   assert lower == {
     *('mean_decrease', 'mean_decrease_of_fallers', 'between'),
-    *('consensus_between', 'swap', 'blank', 'disconnected', 'empty_layer'),
+    *('between_predicted', 'swap', 'blank', 'disconnected', 'empty_layer'),
   }
 
 

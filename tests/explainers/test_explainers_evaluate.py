@@ -76,6 +76,9 @@ def test_numbers_are_those_of_the_public_metrics(measured, i):
   )
   _check(found.class_iou, metrics.class_iou(masks, LABELS))
   _check(
+    found.predicted_iou, metrics.class_iou(masks, found.predictions)
+  )
+  _check(
     found.consensus_iou,
     metrics.class_iou(masks, LABELS, kind='consensus'),
   )
@@ -115,6 +118,7 @@ def test_unlabelled_images_have_no_accuracy():
   assert found.faithfulness.target_accuracy is None
   masks = explainer(IMAGES, batch_size=16).masks
   _check(found.class_iou, metrics.class_iou(masks, found.predictions))
+  _check(found.predicted_iou, found.class_iou)
 
 
 def test_one_image():
