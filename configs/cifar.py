@@ -1,4 +1,16 @@
-"""GEN-CNP on CIFAR-10."""
+"""GEN-CNP on CIFAR-10.
+
+  python -m gencnp_jax.main --config=configs/cifar.py[:word,word]
+
+  alexnet  (the default) the target AlexNet
+  vgg11    the target VGG-11-BN
+  smoke    2 048 images (VGG-11: 256), few epochs: does it run?
+
+Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-23: 14 minutes
+(target 8, GEN-CNP 4, evaluation 2). Expected: target 78.2 % test accuracy;
+GEN-CNP at firing sparsity .946 with agreement 97.9 %, acIOU .45 (by predicted
+class .50), no pathway disconnected. See docs/results.
+"""
 
 from gencnp_jax import settings
 

@@ -6,8 +6,13 @@ import logging as python_logging
 
 from absl import logging
 
-# Libraries that log every file they touch at level INFO.
-_CHATTY = ('orbax', 'tensorstore', 'etils')
+# The level from which a library is heard: some log every file they touch.
+_HEARD_FROM = {
+  'orbax': python_logging.ERROR,
+  'tensorstore': python_logging.ERROR,
+  'etils': python_logging.ERROR,
+  'jax': python_logging.WARNING,
+}
 
 
 def set_up() -> None:
@@ -24,5 +29,10 @@ def set_up() -> None:
 
 
 def _is_wanted(record: python_logging.LogRecord) -> bool:
-  chatty = any(f'/{name}/' in record.pathname for name in _CHATTY)
-  return not chatty or record.levelno >= python_logging.ERROR
+  # Installed packages alone: a checkout may lie in a folder called jax.
+  levels = [
+    level
+    for name, level in _HEARD_FROM.items()
+    if f'-packages/{name}/' in record.pathname
+  ]
+  return record.levelno >= max(levels, default=python_logging.INFO)

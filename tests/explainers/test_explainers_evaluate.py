@@ -75,9 +75,7 @@ def test_numbers_are_those_of_the_public_metrics(measured, i):
     metrics.leakage(explainer.target, IMAGES, masks, off=off),
   )
   _check(found.class_iou, metrics.class_iou(masks, LABELS))
-  _check(
-    found.predicted_iou, metrics.class_iou(masks, found.predictions)
-  )
+  _check(found.predicted_iou, metrics.class_iou(masks, found.predictions))
   _check(
     found.consensus_iou,
     metrics.class_iou(masks, LABELS, kind='consensus'),

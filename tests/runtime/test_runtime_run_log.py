@@ -127,8 +127,11 @@ def test_progress_of_nothing_is_silent(caplog):
   ('path', 'level', 'wanted'),
   [
     ('/x/gencnp_jax/loop.py', logging.INFO, True),
-    ('/x/orbax/checkpoint.py', logging.WARNING, False),
-    ('/x/orbax/checkpoint.py', logging.ERROR, True),
+    ('/jax/gencnp_jax/loop.py', logging.INFO, True),
+    ('/x/site-packages/orbax/checkpoint.py', logging.WARNING, False),
+    ('/x/site-packages/orbax/checkpoint.py', logging.ERROR, True),
+    ('/x/site-packages/jax/_src/xla_bridge.py', logging.INFO, False),
+    ('/x/site-packages/jax/_src/xla_bridge.py', logging.WARNING, True),
   ],
 )
 def test_the_console_leaves_out_chatter(path, level, wanted):
