@@ -216,9 +216,9 @@ def test_a_stage_alone_says_what_it_needs(
     tiny.run(tmp_path / 'run', stages=stage)
 
 
-def _flip(path):
-  """Changes one byte in the middle of the largest file below a folder."""
-  files = [p for p in path.rglob('*') if p.is_file()]
+def _damage(path):
+  """Changes one byte in the middle of the arrays of a checkpoint's item."""
+  files = [p for p in path.rglob('d/*') if p.is_file()]
   largest = max(files, key=lambda p: p.stat().st_size)
   content = bytearray(largest.read_bytes())
   content[len(content) // 2] ^= 0xFF
@@ -228,7 +228,7 @@ def _flip(path):
 def test_a_damaged_target_is_noticed_and_the_message_helps(copy):
   shutil.rmtree(copy / 'gencnp')
   step = max((copy / 'target' / 'checkpoints').iterdir())
-  _flip(step / 'variables')
+  _damage(step / 'variables')
   with pytest.raises(ValueError, match='damaged') as raised:
     tiny.run(copy, stages='gencnp')
   said = str(raised.value)
