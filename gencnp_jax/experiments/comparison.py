@@ -171,6 +171,8 @@ def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _defined(value: Any) -> Any:
   """Returns None for NaN, which JSON does not have."""
+  if isinstance(value, list):
+    return [_defined(v) for v in value]
   return None if isinstance(value, float) and math.isnan(value) else value
 
 

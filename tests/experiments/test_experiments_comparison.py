@@ -69,7 +69,9 @@ def test_rows_hold_what_was_measured(measured):
     for part in (found.faithfulness, found.class_iou, found.leakage):
       for field in dataclasses.fields(part):
         if field.name in row:
-          np.testing.assert_equal(row[field.name], getattr(part, field.name))
+          value = getattr(part, field.name)
+          undefined = isinstance(value, float) and math.isnan(value)
+          assert row[field.name] == (None if undefined else value)
     assert row['consensus_within'] == found.consensus_iou.within
     assert row['within_predicted'] == found.predicted_iou.within
     assert row['between_predicted'] == found.predicted_iou.between
@@ -79,13 +81,25 @@ def test_rows_hold_what_was_measured(measured):
     assert row['tied'] == found.tied
   assert [row['baseline'] for row in rows] == [False, True]
   # What is shown is what is stored: tables are made from JSON again.
-  again = json.loads(json.dumps(rows))
-  np.testing.assert_equal(again, rows)
+  again = json.loads(json.dumps(rows, allow_nan=False))
+  assert again == rows
   texts = [
     [t.to_text() for t in comparison.tables(r, 'digits', 'alexnet')]
     for r in (rows, again)
   ]
   assert texts[0] == texts[1]
+
+
+def test_what_is_undefined_is_null_in_json():
+  """One image: no pair of a class, so not even the layers have an overlap."""
+  found = gencnp_jax.evaluate([Random(tiny.target(), 0.6)], tiny.images(1))
+  (row,) = comparison.rows(found)
+  json.dumps(row, allow_nan=False)
+  assert row['within'] is None and row['within_per_layer'] == [None, None]
+  assert row['swap'] is None and row['accuracy'] is None
+  for table in comparison.tables([row], 'cifar10', 'alexnet'):
+    table.to_text()
+  assert comparison.warnings([row]) == []
 
 
 def test_every_column_finds_its_value(measured):
@@ -168,7 +182,7 @@ def test_directions_of_the_columns():
     # Leaks of a mask that breaks the prediction are no finding.
     ({'swap': 0.98, 'agreement': 0.1}, None),
     # One class only: there is nobody to swap with.
-    ({'swap': math.nan}, None),
+    ({'swap': None}, None),
   ],
 )
 def test_warnings(changes, expected):

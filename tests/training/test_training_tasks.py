@@ -217,4 +217,4 @@ def test_distillation_rows_are_those_of_evaluation():
 def test_tasks_of_equal_fields_share_what_is_compiled():
   assert tiny.classification() == tiny.classification()
   assert hash(tiny.distillation()) == hash(tiny.distillation())
-  assert tiny.distillation() != tiny.distillation(beta=0.5)
+  assert tiny.distillation() != tiny.distillation(beta=7.0)
