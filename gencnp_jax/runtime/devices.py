@@ -66,19 +66,24 @@ def share(batch_size: int, field: str = 'batch_size') -> int:
   return batch_size // count
 
 
-def local_rows(rows: np.ndarray, axis: int = 0) -> np.ndarray:
-  """Cuts rows of a global batch to this process's, a leading device axis first.
+def process_rows(batch_size: int) -> slice:
+  """Returns which rows of a global batch this process takes."""
+  count = batch_size // jax.process_count()
+  first = jax.process_index() * count
+  return slice(first, first + count)
+
+
+def split_rows(rows: np.ndarray, axis: int = 0) -> np.ndarray:
+  """Splits this process's rows over its devices.
 
   Args:
-    rows: any array whose `axis` runs over the global batch.
+    rows: any array whose `axis` runs over the process's rows.
     axis: which.
 
   Returns:
     Array `[local devices, ...]`; `axis` of the rest runs over one device's.
   """
-  parts = np.stack(np.split(rows, jax.device_count(), axis=axis))
-  first = jax.process_index() * jax.local_device_count()
-  return parts[first : first + jax.local_device_count()]
+  return np.stack(np.split(rows, jax.local_device_count(), axis=axis))
 
 
 def global_row_numbers(rows: int) -> jax.Array:

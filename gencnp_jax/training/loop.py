@@ -13,10 +13,9 @@ import numpy as np
 from gencnp_jax import data
 from gencnp_jax.runtime import checkpoints as checkpoints_lib
 from gencnp_jax.runtime import devices, progress, run_log
+from gencnp_jax.training import feed as feed_lib
 from gencnp_jax.training import state as state_lib
 
-_DEVICE_SHARE = 0.3
-"""Share of an accelerator's memory that the training images may take."""
 _STEPS_PER_DISPATCH = 50
 """On GPU and TPU, where a step takes less than a dispatch."""
 
@@ -84,7 +83,7 @@ def train(
   state, frozen = devices.replicate((state, frozen))
   log = run_log.RunLog(log_path, first, runtime.tensorboard)
 
-  feed = _Feed(train_set, seed, config.batch_size)
+  feed = feed_lib.Feed(train_set, seed, config.batch_size)
   step_fn = _compile(
     task, optimiser, seed, crop_pad, flip, per_device, feed.on_device
   )
@@ -173,41 +172,6 @@ def _steps_per_epoch(train_set: data.Dataset, batch_size: int) -> int:
       'training images; choose a smaller one.'
     )
   return steps
-
-
-class _Feed:
-  """Gives a dispatch its data: rows of arrays on the device, or images."""
-
-  def __init__(self, dataset: data.Dataset, seed: int, batch_size: int):
-    self._dataset, self._seed, self._batch_size = dataset, seed, batch_size
-    labels = dataset.labels
-    if labels is None:
-      labels = np.zeros(len(dataset.images), np.int32)
-    self._labels = labels
-    self.on_device = _fits(dataset.images.nbytes)
-    self._arrays = ()
-    if self.on_device:
-      self._arrays = devices.replicate((dataset.images, labels))
-
-  def __call__(self, step: int, count: int) -> tuple[Any, ...]:
-    """Returns the arguments of steps `step` to `step + count`."""
-    rows = np.stack(
-      [
-        data.indices(self._seed, s, self._batch_size, len(self._dataset.images))
-        for s in range(step, step + count)
-      ]
-    )
-    rows = devices.local_rows(rows, axis=1)
-    if self.on_device:
-      return (*self._arrays, rows)
-    return self._dataset.images[rows], self._labels[rows]
-
-
-def _fits(size: int) -> bool:
-  """True where an array of this many bytes can live on the device."""
-  stats = jax.local_devices()[0].memory_stats() or {}
-  limit = stats.get('bytes_limit')
-  return limit is None or size < _DEVICE_SHARE * limit
 
 
 def _compile(task, optimiser, seed, crop_pad, flip, per_device, on_device):

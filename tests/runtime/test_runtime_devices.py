@@ -114,15 +114,15 @@ def test_share_divides_or_names_what_would():
     devices.share(2, 'target.batch_size')
 
 
-def test_local_rows_puts_devices_first():
+def test_split_rows_puts_devices_first():
   rows = np.arange(3 * 8).reshape(3, 8)  # Three steps of a batch of eight.
-  cut = devices.local_rows(rows, axis=1)
+  cut = devices.split_rows(rows, axis=1)
   assert cut.shape == (4, 3, 2)
   for device in range(4):
     np.testing.assert_array_equal(
       cut[device], rows[:, 2 * device : 2 * device + 2]
     )
-  first = devices.local_rows(np.arange(8))
+  first = devices.split_rows(np.arange(8))
   np.testing.assert_array_equal(first.ravel(), np.arange(8))
 
 

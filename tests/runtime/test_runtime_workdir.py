@@ -47,7 +47,9 @@ def test_one_run_at_a_time_and_a_killed_one_lets_go(tmp_path):
     holder.wait()
   with workdir.open_workdir(path) as opened:
     assert opened == epath.Path(path)
-    assert str(os.getpid()) in (path / '.lock').read_text()
+    # Nothing is left of the name of the killed one.
+    mine = f'process {os.getpid()} on {socket.gethostname()}'
+    assert (path / '.lock').read_text() == mine
 
 
 def test_it_is_free_after_an_error(tmp_path):

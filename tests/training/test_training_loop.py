@@ -10,7 +10,7 @@ import pytest
 
 from gencnp_jax import data
 from gencnp_jax.runtime import checkpoints, devices, run_log
-from gencnp_jax.training import loop
+from gencnp_jax.training import feed, loop
 from gencnp_jax.training import tasks as tasks_lib
 from tests.reference import losses
 from tests.training import tiny
@@ -118,7 +118,7 @@ def test_several_steps_a_dispatch_are_the_same_steps(tmp_path):
 
 def test_images_on_the_host_are_the_same_batches(tmp_path, monkeypatch):
   on_device = tiny.run(tmp_path / 'device')
-  monkeypatch.setattr(loop, '_fits', lambda size: False)
+  monkeypatch.setattr(feed, 'fits', lambda size: False)
   on_host = tiny.run(tmp_path / 'host')
   _assert_same(on_device, on_host)
   assert [r['loss'] for r in _log(tmp_path / 'device')] == [
@@ -312,6 +312,6 @@ def test_fits_asks_the_device(monkeypatch):
     def memory_stats(self):
       return {'bytes_limit': 1000}
 
-  assert loop._fits(10**15)  # A CPU does not say.
+  assert feed.fits(10**15)  # A CPU does not say.
   monkeypatch.setattr(jax, 'local_devices', lambda: [Device()])
-  assert loop._fits(200) and not loop._fits(400)
+  assert feed.fits(200) and not feed.fits(400)
