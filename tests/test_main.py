@@ -12,8 +12,15 @@ from gencnp_jax import main, stages
 from tests.training.conftest import compile_once  # noqa: F401
 
 
-def _parse(*flags):
-  return main.parse_flags(['gencnp', *flags])
+@pytest.fixture
+def parse(monkeypatch):
+  """Parses a command line; config_flags reads sys.argv beside."""
+
+  def run(*flags):
+    monkeypatch.setattr(sys, 'argv', ['gencnp', *flags])
+    return main.parse_flags(sys.argv)
+
+  return run
 
 
 @pytest.mark.parametrize(
@@ -35,11 +42,11 @@ def _parse(*flags):
   ],
 )
 def test_a_wrong_command_line_is_told_in_a_line_or_two(
-  flags, message, monkeypatch
+  flags, message, parse, monkeypatch
 ):
   monkeypatch.delenv('GENCNP_TRACEBACK', raising=False)
   with pytest.raises(SystemExit) as raised:
-    _parse(*flags)
+    parse(*flags)
   said = raised.value.code
   assert said.startswith('Error: ') and message in said
   assert 'Traceback' not in said and said.count('\n') <= 3
@@ -62,9 +69,9 @@ def test_a_typo_through_the_real_command():
   )
 
 
-def test_an_unknown_stage(tmp_path, monkeypatch):
+def test_an_unknown_stage(parse, tmp_path, monkeypatch):
   monkeypatch.delenv('GENCNP_TRACEBACK', raising=False)
-  _parse(
+  parse(
     '--config=configs/digits.py',
     '--config.stages=target,gencmp',
     f'--workdir={tmp_path}/run',
@@ -77,13 +84,13 @@ def test_an_unknown_stage(tmp_path, monkeypatch):
     main.main(['gencnp'])
 
 
-def test_a_word_that_is_no_flag():
-  _parse('--config=configs/digits.py')
+def test_a_word_that_is_no_flag(parse):
+  parse('--config=configs/digits.py')
   with pytest.raises(Exception, match=r"What is \['target'\]\?"):
     main.main(['gencnp', 'target'])
 
 
-def test_the_workdir_has_the_name_of_the_config(monkeypatch):
+def test_the_workdir_has_the_name_of_the_config(parse, monkeypatch):
   asked = []
   monkeypatch.setattr(stages, 'run', lambda _, path: asked.append(str(path)))
   for argument, folder in (
@@ -94,15 +101,15 @@ def test_the_workdir_has_the_name_of_the_config(monkeypatch):
   ):
     main.flags.FLAGS.unparse_flags()
     main.flags.FLAGS['workdir'].unparse()
-    _parse(f'--config=configs/digits.py{argument}')
+    parse(f'--config=configs/digits.py{argument}')
     main.main(['gencnp'])
     assert asked.pop() == os.path.join('runs', folder)
 
 
-def test_the_main_job_end_to_end(tmp_path, capsys):
+def test_the_main_job_end_to_end(parse, tmp_path, capsys):
   """The real target at its real size; a handful of images and steps."""
   workdir = tmp_path / 'run'
-  _parse(
+  parse(
     '--config=configs/digits.py',
     f'--workdir={workdir}',
     '--config.data.limit=64',

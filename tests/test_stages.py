@@ -218,12 +218,10 @@ def test_a_stage_alone_says_what_it_needs(
 
 
 def _damage(path):
-  """Changes one byte in the middle of the arrays of a checkpoint's item."""
-  files = [p for p in path.rglob('d/*') if p.is_file()]
-  largest = max(files, key=lambda p: p.stat().st_size)
-  content = bytearray(largest.read_bytes())
-  content[len(content) // 2] ^= 0xFF
-  largest.write_bytes(bytes(content))
+  """Cuts the arrays of a checkpoint's item short."""
+  for data_file in path.rglob('d/*'):
+    content = data_file.read_bytes()
+    data_file.write_bytes(content[: len(content) // 2])
 
 
 def test_a_damaged_target_is_noticed_and_the_message_helps(copy):
@@ -377,7 +375,7 @@ def test_a_generator_of_all_or_nothing_is_evaluated_all_the_same(
 
 LONG = {
   'stages': 'gencnp',
-  'gencnp.epochs': 100.0,
+  'gencnp.epochs': 60.0,
   'runtime.checkpoint_every': 10,
   'runtime.evaluate_every': 50,
 }
@@ -421,7 +419,7 @@ def test_a_killed_stage_goes_on_from_its_last_checkpoint(
   monkeypatch.setattr(run_log.RunLog, '__init__', spy)
   tiny.run(workdir, **LONG)
   assert begun[0] >= killed_at > 0
-  total = 100 * (64 // 16)
+  total = 60 * (64 // 16)
   assert max(_steps(saved)) == total
   steps = [r['step'] for r in run_log.read(workdir / 'gencnp' / 'log.jsonl')]
   assert steps[-1] == total and steps == sorted(steps)

@@ -118,13 +118,18 @@ def write_report(
 
 
 def _lead(own: dict[str, Any]) -> str:
-  return (
+  said = (
     f'GEN-CNP switches off {100 * own["firing_sparsity"]:.1f} % of the neurons '
     f'of an image on average; with the rest alone the target gives the same '
-    f'class for {100 * own["agreement"]:.1f} % of {own["images"]} test images. '
-    f'Pathways of one class overlap by {100 * own["within"]:.0f} % (Jaccard), '
-    f'those of different classes by {100 * own["between"]:.0f} %.'
+    f'class for {100 * own["agreement"]:.1f} % of {own["images"]} test images.'
   )
+  if own['within'] is not None:
+    said += f' Pathways of one class overlap by {100 * own["within"]:.0f} %'
+    said += ' (Jaccard)'
+    if own['between'] is not None:
+      said += f', those of different classes by {100 * own["between"]:.0f} %'
+    said += '.'
+  return said
 
 
 def _target_sentence(own: dict[str, Any], config: Any) -> str:

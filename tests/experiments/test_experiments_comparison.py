@@ -92,7 +92,9 @@ def test_rows_hold_what_was_measured(measured):
 
 def test_what_is_undefined_is_null_in_json():
   """One image: no pair of a class, so not even the layers have an overlap."""
-  found = gencnp_jax.evaluate([Random(tiny.target(), 0.6)], tiny.images(1))
+  blank = np.zeros((8, 8, 3), np.uint8)
+  explainers = [Random(tiny.target(), 0.6)]
+  found = gencnp_jax.evaluate(explainers, tiny.images(1), blank=blank)
   (row,) = comparison.rows(found)
   json.dumps(row, allow_nan=False)
   assert row['within'] is None and row['within_per_layer'] == [None, None]

@@ -126,6 +126,16 @@ def test_split_rows_puts_devices_first():
   np.testing.assert_array_equal(first.ravel(), np.arange(8))
 
 
+@pytest.mark.parametrize('processes', [1, 2, 4])
+def test_processes_share_the_rows_of_a_batch(processes, monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: processes)
+  rows = []
+  for index in range(processes):
+    monkeypatch.setattr(jax, 'process_index', lambda i=index: i)
+    rows += list(range(8))[devices.process_rows(8)]
+  assert rows == list(range(8))
+
+
 @pytest.mark.parametrize('rows', [1, 3])
 def test_rows_are_numbered_and_shifted_over_the_global_batch(rows):
   x = np.random.default_rng(0).normal(size=(4, rows, 2)).astype(np.float32)
