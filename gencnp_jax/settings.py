@@ -116,11 +116,17 @@ def words(argument: str | None, legal: Sequence[str]) -> set[str]:
     legal: the words there are.
 
   Raises:
-    SettingsError: an unknown word; names the nearest.
+    SettingsError: an unknown word, with the nearest; two targets at once.
   """
   given = [w.strip() for w in (argument or '').split(',') if w.strip()]
   for word in given:
     _one_of('the config argument', word, legal)
+  targets = sorted(set(given) & set(MODELS))
+  if len(targets) > 1:
+    raise SettingsError(
+      f'the config argument: {" and ".join(targets)} exclude each other; '
+      'choose one.'
+    )
   return set(given)
 
 

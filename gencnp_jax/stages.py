@@ -197,6 +197,7 @@ def _take_target(config, directory):
       f'config.target.model={config.target.model!r}: the target of '
       f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
     )
+  _check_finished(source.parent, 'target')
   # Under a temporary name first: half a copy is never taken for a target.
   temporary = directory / f'.target.{os.getpid()}'
   shutil.copytree(source, temporary)
@@ -268,7 +269,9 @@ def _measure(config, generative, loaded, images, labels):
 def _needed(directory: epath.Path, stage: str, load: Any) -> Any:
   """Loads the product of a stage, or says which stage is missing."""
   try:
-    return load(directory)
+    product = load(directory)
+    _check_finished(directory, stage)
+    return product
   except checkpoints.CheckpointError as error:
     product = directory / stage
     # A stage that is done is skipped until its folder is gone.
@@ -277,6 +280,15 @@ def _needed(directory: epath.Path, stage: str, load: Any) -> Any:
       f'{error} This stage needs what stage {stage} trains; {again}add {stage} '
       'to config.stages.'
     ) from error
+
+
+def _check_finished(directory: epath.Path, stage: str) -> None:
+  """Raises where a stage has checkpoints, and was interrupted."""
+  if not (directory / stage / DONE).exists():
+    raise ValueError(
+      f'{directory / stage}: its training was interrupted; go on with stage '
+      f'{stage} in config.stages of that workdir.'
+    )
 
 
 def _check_same_data(directory: epath.Path, loaded: data.Splits) -> None:
