@@ -1,8 +1,8 @@
 """Every lowering gives the native one's numbers, values and gradients."""
 
-import flax.linen as nn
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
