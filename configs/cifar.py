@@ -6,8 +6,8 @@
   vgg11    the target VGG-11-BN
   smoke    2 048 images (VGG-11: 256), few epochs: does it run?
 
-Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-23: 14 minutes
-(target 8, GEN-CNP 4, evaluation 2). Expected: target 78.2 % test accuracy;
+Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-23: 13 minutes
+(target 459 s, GEN-CNP 230 s, evaluation 97 s). Expected: target 78.2 % test accuracy;
 GEN-CNP at firing sparsity .946 with agreement 97.9 %, acIOU .45 (by predicted
 class .50), no pathway disconnected. See docs/results.
 """
