@@ -163,7 +163,7 @@ def test_the_same_step_may_be_damaged_again(directory):
 def test_none_good_is_an_error_each_time(directory, caplog):
   """A run must not take the folder for a new one and start over."""
   _save(directory, 3, 6)
-  _flip(directory / '3')
+  _truncate_about(directory / '3')
   _truncate(directory / '6')
   for _ in range(2):
     with (
