@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax.explainers.base import ScoredExplainer
-from gencnp_jax.target import Arrays
+from gencnp_jax.explainers.base import Scored, ScoredExplainer
 
 
 @struct.dataclass
@@ -19,7 +18,10 @@ class OriginalActivation(ScoredExplainer):
     """The method's name in tables."""
     return 'Original Activation'
 
-  def scores(self, images: jax.Array, classes: jax.Array) -> Arrays:
+  def scores(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Scored:
     """Returns the activations A."""
-    del classes
-    return tuple(a.astype(jnp.float32) for a in self.target.record(images)[1])
+    del index, classes
+    logits, activations = self.target.record(images)
+    return Scored(logits, tuple(a.astype(jnp.float32) for a in activations))

@@ -24,15 +24,29 @@ _COPIES = 32
 _MAX_BATCH = 512
 
 
+class Scored(NamedTuple):
+  """Scores of the neurons of a batch, on the device.
+
+  Attributes:
+    logits: float32 `[n, classes]`, the target's own.
+    scores: tuple of float32 `[n, ...]`; larger is more important, no NaN.
+  """
+
+  logits: jax.Array
+  scores: Arrays
+
+
 class Pathways(NamedTuple):
   """What an explainer finds for a batch, on the device.
 
   Attributes:
+    logits: float32 `[n, classes]`, the target's own.
     masks: tuple of bool `[n, ...]`.
     importance: tuple of float32 `[n, ...]`, what the masks were cut from.
     tied: share of kept neurons that a draw among equals chose, `[n]`.
   """
 
+  logits: jax.Array
   masks: Arrays
   importance: Arrays
   tied: jax.Array
@@ -67,7 +81,8 @@ class Explainer:
       index: int32 `[n]`, each image's number in its data set: draws depend on
         it and on the seed alone.
       images: `[n, h, w, channels]`, what the target takes.
-      classes: int32 `[n]`, the class to explain of each image.
+      classes: int32 `[n]`, the class to explain of each image, or -1 for the
+        target's own arg-max (see `class_to_explain`).
     """
     raise NotImplementedError
 
@@ -141,8 +156,10 @@ class ScoredExplainer(Explainer):
     """What stands in for off neurons: None for zero."""
     return self.off
 
-  def scores(self, images: jax.Array, classes: jax.Array) -> Arrays:
-    """Scores the neurons of a batch, float32, larger is more important."""
+  def scores(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Scored:
+    """Scores the neurons of a batch; arguments as in `pathways`."""
     raise NotImplementedError
 
   def pathways(
@@ -151,9 +168,14 @@ class ScoredExplainer(Explainer):
     """Finds the pathways of a batch; see `Explainer.pathways`."""
     shapes = self.target.activation_shapes(images.shape[1:])
     count = selection.kept_count(self.sparsity, pathway.neuron_count(shapes))
-    scores = self.scores(images, classes)
+    logits, scores = self.scores(index, images, classes)
     masks, tied = selection.keep_top(scores, count, jnp.int32(self.seed), index)
-    return Pathways(masks, scores, tied / count)
+    return Pathways(logits, masks, scores, tied / count)
+
+
+def class_to_explain(logits: jax.Array, classes: jax.Array) -> jax.Array:
+  """Returns the class to explain, int32 `[n]`: the arg-max where it is -1."""
+  return jnp.where(classes < 0, logits.argmax(-1), classes)
 
 
 def activation_means(
@@ -246,11 +268,9 @@ def _explain(explainer, index, images, classes) -> dict[str, Any]:
 
 
 def _explain_with_importance(explainer, index, images, classes):
-  logits = explainer.target(images)
-  classes = jnp.where(classes < 0, logits.argmax(-1), classes)
   found = explainer.pathways(index, images, classes)
   return {
-    'logits': logits,
+    'logits': found.logits,
     'pathway_logits': explainer.target.masked(
       images, found.masks, explainer.ablation
     ),

@@ -180,7 +180,7 @@ def _measure(replicated, index, images, partner_images, classes):
   target, off = explainer.target, explainer.ablation
   found = explainer.pathways(index, images, classes)
   return {
-    'logits': target(images),
+    'logits': found.logits,
     'pathway_logits': target.masked(images, found.masks, off),
     'swap_logits': target.masked(partner_images, found.masks, off),
     'blank_logits': target.masked(

@@ -42,8 +42,8 @@ class Generative(Explainer):
   ) -> Pathways:
     """Generates the pathways of a batch; see `Explainer.pathways`."""
     del index, classes
-    _, activations = self.target.record(images)
+    logits, activations = self.target.record(images)
     generated = self.model.apply(self.variables, activations)
     masks = tuple(m > 0.5 for m in generated.masks)
     tied = jnp.zeros(images.shape[0])
-    return Pathways(masks, generated.scores, tied)
+    return Pathways(logits, masks, generated.scores, tied)

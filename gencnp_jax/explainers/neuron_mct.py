@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax.explainers.base import ScoredExplainer
-from gencnp_jax.target import Arrays
+from gencnp_jax.explainers.base import (
+  Scored,
+  ScoredExplainer,
+  class_to_explain,
+)
+from gencnp_jax.target import Arrays, Target
 
 
 @struct.dataclass
@@ -22,14 +26,39 @@ class NeuronMCT(ScoredExplainer):
     Pathways. CVPR 2021.
   """
 
-  def scores(self, images: jax.Array, classes: jax.Array) -> Arrays:
+  def scores(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Scored:
     """Returns the scores; z_c is the logit of the class to explain."""
-
-    def class_logits(gates):
-      logits = self.target.masked(images, gates, self.off)
-      return jnp.take_along_axis(logits, classes[:, None], axis=1).sum()
-
-    # The gradient of a gate at 1 is a * dz/da: no second pass for a.
+    del index
+    # The gradient of a gate at 1 is a * dz/da: no second pass for a, and none
+    # for the logits.
     shapes = self.target.activation_shapes(images.shape[1:])
     gates = tuple(jnp.ones((images.shape[0], *shape)) for shape in shapes)
-    return tuple(jnp.abs(g) for g in jax.grad(class_logits)(gates))
+    logits, effects = taylor_effects(
+      self.target, images, gates, classes, self.off
+    )
+    return Scored(logits, tuple(jnp.abs(e) for e in effects))
+
+
+def taylor_effects(
+  target: Target,
+  images: jax.Array,
+  gates: Arrays,
+  classes: jax.Array,
+  off: Arrays | None,
+) -> tuple[jax.Array, Arrays]:
+  """Returns the logits under gates, and d z_c / d gate, signed, per neuron.
+
+  Args:
+    target: the classifier.
+    images: `[n, h, w, channels]`.
+    gates: tuple of float32 shaped like the activations.
+    classes: int32 `[n]`; -1 for the arg-max under the gates.
+    off: what stands in for an off neuron, or None for zero.
+  """
+  logits, pull = jax.vjp(lambda g: target.masked(images, g, off), gates)
+  chosen = class_to_explain(logits, classes)
+  one_hot = jax.nn.one_hot(chosen, logits.shape[-1], dtype=logits.dtype)
+  (effects,) = pull(one_hot)
+  return logits, effects

@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax.explainers.base import ScoredExplainer
-from gencnp_jax.target import Arrays
+from gencnp_jax.explainers.base import Scored, ScoredExplainer
 
 
 @struct.dataclass
 class Random(ScoredExplainer):
   """Keeps neurons drawn uniformly, the same number as every other method."""
 
-  def scores(self, images: jax.Array, classes: jax.Array) -> Arrays:
+  def scores(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Scored:
     """Returns equal scores: the draw among equals decides alone."""
-    del classes
+    del index, classes
     shapes = self.target.activation_shapes(images.shape[1:])
-    return tuple(jnp.zeros((images.shape[0], *shape)) for shape in shapes)
+    equal = tuple(jnp.zeros((images.shape[0], *shape)) for shape in shapes)
+    return Scored(self.target(images), equal)
