@@ -14,6 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'batch'
@@ -131,7 +132,11 @@ def to_host(tree: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=128)
-def _rowwise(fn: Callable, arrays: int) -> Callable:
+def rowwise(fn: Callable, arrays: int) -> Callable:
+  """Compiles `fn(replicated, *rows)` for blocks `[local devices, rows, ...]`.
+
+  The same function object gets the same compiled one.
+  """
   return data_parallel(fn, (None,) + (0,) * arrays)
 
 
@@ -140,13 +145,39 @@ def map_rows(
 ) -> Iterator[tuple[slice, Any]]:
   """Applies a function to batches of rows, on all of this process's devices.
 
-  The ragged end is padded with copies of the last row, and the copies' results
-  are dropped: every row counts once, for any batch size and device count.
-
   Args:
     fn: `(replicated, *rows) -> tree` of arrays, one row for each row. Compiled
       once per function object and shape.
     replicated: a pytree that every device gets whole.
+    *arrays: arrays `[n, ...]` of the same n.
+    batch_size: see `map_blocks`.
+
+  Yields:
+    `(slice, tree)`: which rows, and their results as NumPy arrays.
+
+  Raises:
+    ValueError: no row, or arrays of different length.
+  """
+  run = rowwise(fn, len(arrays))
+  replicated = replicate(replicated)
+  return map_blocks(
+    lambda *blocks: run(replicated, *blocks), *arrays, batch_size=batch_size
+  )
+
+
+def map_blocks(
+  run: Callable, *arrays: Any, batch_size: int
+) -> Iterator[tuple[slice, Any]]:
+  """Calls a function with blocks of rows, split over this process's devices.
+
+  The ragged end is padded with copies of the last row, and the copies' results
+  are dropped: every row counts once, for any batch size and device count. A
+  batch for which the devices have no memory is tried again in halves, and so
+  are those after it.
+
+  Args:
+    run: takes blocks `[local devices, rows, ...]`, such as what `rowwise`
+      returns, with its replicated argument bound; returns a tree likewise.
     *arrays: arrays `[n, ...]` of the same n.
     batch_size: rows at a time, over all devices; rounded up to their multiple,
       and down to what n needs.
@@ -169,35 +200,48 @@ def map_rows(
     raise ValueError(f'batch_size={batch_size}: it must be at least 1.')
   count = jax.local_device_count()
   rows = -(-min(batch_size, n) // count)
-  run = _rowwise(fn, len(arrays))
-  replicated = replicate(replicated)
   pending: collections.deque = collections.deque()
 
-  def take(array, part):
+  def take(array, part, rows):
     block = np.asarray(array[part])
     short = rows * count - len(block)
     if short:
       block = np.concatenate([block, np.repeat(block[-1:], short, axis=0)])
     return block.reshape(count, rows, *block.shape[1:])
 
-  def finish():
-    part, result = pending.popleft()
-    size = part.stop - part.start
-
-    def join(leaf):
+  def join(result, size):
+    def whole(leaf):
       leaf = np.asarray(leaf)
       return leaf.reshape(-1, *leaf.shape[2:])[:size]
 
-    return part, jax.tree.map(join, result)
+    return jax.tree.map(whole, result)
 
-  for start in range(0, n, rows * count):
-    part = slice(start, min(start + rows * count, n))
-    pending.append((part, run(replicated, *(take(a, part) for a in arrays))))
-    # One batch computes while the one before is copied to the host.
-    if len(pending) > 1:
-      yield finish()
-  while pending:
-    yield finish()
+  start = 0
+  while start < n or pending:
+    try:
+      # One batch computes while the one before is copied to the host.
+      if start < n and len(pending) < 2:
+        part = slice(start, min(start + rows * count, n))
+        result = run(*(take(a, part, rows) for a in arrays))
+        pending.append((part, result))
+        start = part.stop
+        continue
+      part, result = pending[0]
+      finished = join(result, part.stop - part.start)
+    except jax.errors.JaxRuntimeError as error:
+      if 'RESOURCE_EXHAUSTED' not in str(error) or rows == 1:
+        raise
+      start = pending[0][0].start if pending else start
+      pending.clear()
+      rows = -(-rows // 2)
+      logging.warning(
+        'Out of device memory: going on with batches of %d. Set batch_size to '
+        'that to begin with it.',
+        rows * count,
+      )
+      continue
+    pending.popleft()
+    yield part, finished
 
 
 def collect_rows(

@@ -1,6 +1,7 @@
 """Devices: every row once and in order, rings over devices, replicas."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -223,3 +224,65 @@ def test_what_is_on_the_host_outlives_donation():
     state = step(state, ones)
   np.testing.assert_array_equal(kept, np.full(1000, 4.0))
   np.testing.assert_array_equal(devices.to_host(state), np.full(1000, 16.0))
+
+
+def _exhausted(limit, seen):
+  """Doubles its rows, and has no memory for more than `limit` a device."""
+
+  def run(block):
+    if block.shape[1] > limit:
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+    seen.append(block.shape[1])
+    return 2 * block
+
+  return run
+
+
+@pytest.mark.parametrize('batch_size', [4, 13, 40])
+def test_a_batch_without_memory_goes_on_in_halves(batch_size, caplog):
+  rows, seen = np.arange(41.0), []
+  found = list(
+    devices.map_blocks(_exhausted(3, seen), rows, batch_size=batch_size)
+  )
+  parts = [part for part, _ in found]
+  assert parts[0].start == 0 and parts[-1].stop == 41
+  assert all(a.stop == b.start for a, b in itertools.pairwise(parts))
+  np.testing.assert_array_equal(
+    np.concatenate([result for _, result in found]), 2 * rows
+  )
+  said = [r.getMessage() for r in caplog.records if 'memory' in r.getMessage()]
+  assert bool(said) == (batch_size > 12)
+  assert max(seen) <= 3
+
+
+def test_memory_that_runs_out_later_loses_and_repeats_nothing():
+  """Errors show where results are fetched: a batch late, with one after it."""
+
+  class Lost:
+    def __array__(self, *args, **kwargs):
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: later')
+
+  calls = []
+
+  def run(block):
+    calls.append(block.shape[1])
+    return Lost() if len(calls) == 3 else block
+
+  found = list(devices.map_blocks(run, np.arange(50.0), batch_size=8))
+  np.testing.assert_array_equal(
+    np.concatenate([result for _, result in found]), np.arange(50.0)
+  )
+  assert calls[0] == 2 and calls[-1] == 1
+
+
+def test_one_row_that_has_no_memory_is_an_error():
+  with pytest.raises(jax.errors.JaxRuntimeError, match='out of memory'):
+    list(devices.map_blocks(_exhausted(0, []), np.arange(9.0), batch_size=8))
+
+
+def test_other_errors_of_the_device_are_not_tried_again():
+  def run(block):
+    raise jax.errors.JaxRuntimeError('INTERNAL: no')
+
+  with pytest.raises(jax.errors.JaxRuntimeError, match='INTERNAL'):
+    list(devices.map_blocks(run, np.arange(9.0), batch_size=8))
