@@ -12,7 +12,7 @@ import jax
 
 from gencnp_jax.ops import winograd
 
-LOWERINGS = ('auto', 'native', 'patches', 'winograd')
+LOWERINGS = ('auto', 'native', 'patches', 'winograd', 'products')
 
 # Measured on two cores, batch 128, float32, all three products of a training
 # step together. Winograd's transforms cost as much as they save below:
@@ -35,7 +35,8 @@ def use_lowering(name: str) -> Iterator[None]:
   the forced one does not apply (Winograd's with strides), the native runs.
 
   Args:
-    name: 'auto' (by backend and shape), 'native', 'patches' or 'winograd'.
+    name: 'auto' (by backend and shape), 'native', 'patches', 'winograd', or
+      'products' (as 'auto' on CPU, but never the native one).
 
   Raises:
     ValueError: an unknown name.
@@ -50,6 +51,20 @@ def use_lowering(name: str) -> Iterator[None]:
     _forced = before
 
 
+@contextlib.contextmanager
+def inside_loop() -> Iterator[None]:
+  """Keeps native convolutions out of what is traced inside the block, on CPU.
+
+  Their gradient runs 50 times slower inside a loop than outside. A lowering
+  that is forced stays.
+  """
+  if _forced != 'auto' or jax.default_backend() != 'cpu':
+    yield
+    return
+  with use_lowering('products'):
+    yield
+
+
 def select(x_shape, kernel_shape, padding, strides) -> str:
   """Returns the lowering for here and now; arguments as in `choose`."""
   if min(_outputs(x_shape, kernel_shape, padding, strides)) < 1:
@@ -59,6 +74,9 @@ def select(x_shape, kernel_shape, padding, strides) -> str:
   if _forced == 'winograd':
     planned = winograd.plan(x_shape, kernel_shape, padding)
     return _forced if strides == (1, 1) and planned else 'native'
+  if _forced == 'products':
+    found = choose(x_shape, kernel_shape, padding, strides)
+    return 'patches' if found == 'native' else found
   if _forced != 'auto':
     return _forced
   if jax.default_backend() != 'cpu':
