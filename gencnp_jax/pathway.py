@@ -11,8 +11,10 @@ bits, all layers of an image behind one another.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -198,7 +200,14 @@ class Explanation:
     if not path.exists():
       raise ValueError(f'{path}: no such file.')
     try:
-      with path.open('rb') as file, np.load(file, allow_pickle=False) as data:
+      content = io.BytesIO(path.read_bytes())
+      with zipfile.ZipFile(content) as archive:
+        # NumPy stops reading before the checksum of an array is looked at.
+        damaged = archive.testzip()
+      if damaged:
+        raise ValueError(f'{damaged} fails its checksum')
+      content.seek(0)
+      with np.load(content, allow_pickle=False) as data:
         arrays = dict(data)
       about = json.loads(str(arrays.pop('about')))
       version, loaded = about['format'], None
@@ -212,6 +221,7 @@ class Explanation:
           tied=arrays.get('tied'),
           method=about['method'],
         )
+        _check_rows(loaded)
     except Exception as error:  # Damage shows as any of a dozen of them.
       raise ValueError(
         f'{path}: not an explanation, or a damaged one ({error}). Write it '
@@ -223,3 +233,18 @@ class Explanation:
         f'{FORMAT}.'
       )
     return loaded
+
+
+def _check_rows(explanation: Explanation) -> None:
+  """Raises where the arrays are of different numbers of images."""
+  arrays = [
+    *explanation.masks,
+    explanation.logits,
+    explanation.pathway_logits,
+    *(explanation.importance or ()),
+  ]
+  if explanation.tied is not None:
+    arrays.append(explanation.tied)
+  rows = sorted({len(a) for a in arrays})
+  if len(rows) > 1:
+    raise ValueError(f'its arrays are of {rows} images')

@@ -261,3 +261,31 @@ def test_an_interrupted_save_leaves_the_old_file(masks, tmp_path, monkeypatch):
   with pytest.raises(OSError, match='disk full'):
     _explanation(masks, importance=False).save(path)
   _assert_same(Explanation.load(path), _explanation(masks))
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+  """NumPy reads an array whose name or header was changed without a word."""
+  rng = np.random.default_rng(0)
+  kept = Explanation(
+    masks=(rng.random((3, 4, 4, 2)) < 0.5,),
+    logits=rng.normal(size=(3, 5)).astype(np.float32),
+    pathway_logits=rng.normal(size=(3, 5)).astype(np.float32),
+    tied=np.array([0.1, 0.2, 0.3], np.float32),
+  )
+  path = tmp_path / 'explanation.npz'
+  kept.save(path)
+  content = path.read_bytes()
+  for place in range(0, len(content), 7):
+    damaged = bytearray(content)
+    damaged[place] ^= 1 << (place % 8)
+    path.write_bytes(damaged)
+    try:
+      again = Explanation.load(path)
+    except ValueError as error:
+      assert str(path) in str(error)
+      continue
+    # Bits of no consequence, such as a date: then nothing may differ.
+    np.testing.assert_array_equal(again.masks[0], kept.masks[0])
+    np.testing.assert_array_equal(again.logits, kept.logits)
+    np.testing.assert_array_equal(again.pathway_logits, kept.pathway_logits)
+    np.testing.assert_array_equal(again.tied, kept.tied)

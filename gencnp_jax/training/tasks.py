@@ -186,10 +186,14 @@ class Distillation:
     pathway_logits = target.masked(images, generated.masks, off)
     agree = pathway_logits.argmax(-1) == logits.argmax(-1)
     counts = pathway.layer_counts(generated.masks)
+    distillation = optax.softmax_cross_entropy(
+      pathway_logits, jax.nn.softmax(logits)
+    )
+    penalty = self.penalty(generated.masks)
     return {
-      'distillation': optax.softmax_cross_entropy(
-        pathway_logits, jax.nn.softmax(logits)
-      ),
+      # Without the swap term, which needs an image beside.
+      'loss': self.alpha * distillation + self.beta * penalty,
+      'distillation': distillation,
       'agreement': agree.astype(jnp.float32),
       'firing_sparsity': pathway.firing_sparsity(generated.masks),
       'empty_layer': (counts.min(1) == 0).astype(jnp.float32),

@@ -217,8 +217,11 @@ def test_distillation_rows_are_those_of_evaluation():
   rows, logits, pathway_logits, masks = jax.tree.map(np.asarray, found)
   _, means = losses.distillation(logits, pathway_logits, logits, masks, task)
   assert {k: v.shape for k, v in rows.items()} == dict.fromkeys(
-    ('distillation', 'agreement', 'firing_sparsity', 'empty_layer'), (8,)
+    ('loss', 'distillation', 'agreement', 'firing_sparsity', 'empty_layer'),
+    (8,),
   )
+  weighed = task.alpha * means['distillation'] + task.beta * means['penalty']
+  np.testing.assert_allclose(rows['loss'].mean(), weighed, rtol=1e-4)
   for key in ('distillation', 'agreement', 'firing_sparsity'):
     np.testing.assert_allclose(rows[key].mean(), means[key], rtol=1e-4)
   empty = [any(not m[i].any() for m in masks) for i in range(8)]
