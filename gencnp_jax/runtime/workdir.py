@@ -20,11 +20,17 @@ class WorkdirError(ValueError):
 
 
 @contextlib.contextmanager
-def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
+def open_workdir(
+  path: epath.PathLike, field: str = '--workdir'
+) -> Iterator[epath.Path]:
   """Makes a workdir if need be, checks that it is writable, and locks it.
 
   The lock is the operating system's, so that it ends with the process however
-  that ends.
+  that ends. An object store has none.
+
+  Args:
+    path: local, or a URL of an object store.
+    field: what messages call the path: the flag or argument that gave it.
 
   Raises:
     WorkdirError: not writable, or in use by another run.
@@ -38,8 +44,8 @@ def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
       file = open(workdir / '.lock', 'a+')  # noqa: SIM115
   except OSError as error:
     raise WorkdirError(
-      f'--workdir={path}: not writable ({error.strerror or error}). Choose '
-      'another folder with --workdir.'
+      f'{field}={path}: not writable ({error.strerror or error}). Choose '
+      f'another folder with {field}.'
     ) from error
   if not is_local:
     yield workdir
@@ -50,8 +56,8 @@ def open_workdir(path: epath.PathLike) -> Iterator[epath.Path]:
     except OSError as error:
       file.seek(0)
       raise WorkdirError(
-        f'--workdir={path} is in use by {file.read().strip() or "another run"}'
-        '. Wait for it, stop it, or choose another folder with --workdir.'
+        f'{field}={path} is in use by {file.read().strip() or "another run"}. '
+        f'Wait for it, stop it, or choose another folder with {field}.'
       ) from error
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
