@@ -5,6 +5,7 @@
   alexnet  (the default) the target AlexNet
   vgg11    the target VGG-11-BN
   smoke    2 048 images (VGG-11: 256), few epochs: does it run?
+  full     all seven baselines, and every method over firing sparsity
 
 Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-23: 13 minutes
 (target 459 s, GEN-CNP 230 s, evaluation 97 s). Expected: target 78.2 % test accuracy;
@@ -12,16 +13,16 @@ GEN-CNP at firing sparsity .946 with agreement 97.9 %, acIOU .45 (by predicted
 class .50), no pathway disconnected. See docs/results.
 """
 
-from gencnp_jax import settings
+from gencnp_jax import explainers, settings
 
-WORDS = ('alexnet', 'vgg11', 'smoke')
+WORDS = ('alexnet', 'vgg11', 'smoke', 'full')
 
 
 def get_config(argument=None):
   """Returns the config of a comma-set of WORDS."""
   words = settings.words(argument, WORDS)
   config = settings.defaults()
-  config.name = '_'.join(['cifar', *sorted(words - {'alexnet'})])
+  config.name = '_'.join(['cifar', *sorted(words - {'alexnet', 'full'})])
   if 'vgg11' in words:
     config.target.model = 'vgg11'
   if 'smoke' in words:
@@ -29,4 +30,9 @@ def get_config(argument=None):
     config.data.limit = 256 if 'vgg11' in words else 2048
     config.target.epochs = 4.0
     config.gencnp.epochs = 2.0
+    if 'vgg11' in words:
+      config.gencnp.canvases = 3  # Compiles in a quarter of the time.
+  if 'full' in words:
+    config.evaluate.methods = 'all'
+    config.evaluate.sparsities = explainers.CURVE
   return config

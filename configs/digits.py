@@ -23,6 +23,7 @@ def get_config(argument=None):
     config.target.model = 'vgg11'
     config.target.epochs = 3.0
     config.gencnp.epochs = 2.0
+    config.gencnp.canvases = 3  # Compiles in a quarter of the time.
   if 'smoke' in words:
     config.data.limit = 256
     config.target.epochs = 4.0

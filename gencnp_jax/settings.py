@@ -22,7 +22,18 @@ STAGES = ('target', 'gencnp', 'evaluate', 'report')
 MODELS = ('alexnet', 'vgg11')
 DTYPES = ('float32', 'bfloat16')
 OFF = ('zero', 'mean')
-METHODS = ('gencnp', 'neuron_mct', 'original_activation', 'random')
+METHODS = (
+  'gencnp',
+  'neuron_mct',
+  'neuron_int_grad',
+  'dgr',
+  'dgr_r',
+  'greedy',
+  'original_activation',
+  'random',
+)
+QUICK_METHODS = ('gencnp', 'neuron_mct', 'original_activation', 'random')
+SPLITS = ('test', 'validation')
 
 
 class SettingsError(ValueError):
@@ -61,6 +72,7 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.num_fc = 2  # z, its number of layers.
   gencnp.kernel_sizes = ()  # k_i per activation; () or 0 chooses.
   gencnp.embedding = ()  # (h', w'); () = the smallest map.
+  gencnp.canvases = 0  # Loops a recursive block; 0: the backend decides.
   gencnp.lower = -1.5  # DAQ's bounds, in standard deviations of D.
   gencnp.upper = 1.5
   gencnp.learn_bounds = False
@@ -76,9 +88,11 @@ def defaults() -> ml_collections.ConfigDict:
   _training(gencnp, epochs=4, optimiser='adam', learning_rate=1e-3)
 
   evaluate = config.evaluate = ml_collections.ConfigDict()
-  evaluate.methods = ','.join(METHODS)  # Comma-set.
+  evaluate.methods = ','.join(QUICK_METHODS)  # Comma-set of METHODS, or all.
+  evaluate.split = 'test'  # Or validation, to choose settings by.
+  evaluate.sparsities = ()  # Of the curve; () for none.
   evaluate.sparsity = 0.0  # Of the baselines; 0 = GEN-CNP's own mean.
-  evaluate.limit = 0  # Test images; 0 = all.
+  evaluate.limit = 0  # Images; 0 = all.
   evaluate.batch_size = 0  # Images at a time; 0 picks what fits.
   evaluate.examples = 8  # Images shown in the report.
 
@@ -90,7 +104,7 @@ def defaults() -> ml_collections.ConfigDict:
   return config
 
 
-FREE = ('name', 'stages', 'runtime', 'data.dir', 'target.workdir')
+FREE = ('name', 'stages', 'runtime', 'evaluate', 'data.dir', 'target.workdir')
 """Fields, or whole sections, that may change between runs in one workdir."""
 
 
@@ -146,6 +160,13 @@ def comma_set(field: str, value: str, legal: Sequence[str]) -> tuple[str, ...]:
   return tuple(w for w in legal if w in given)
 
 
+def methods(value: str) -> tuple[str, ...]:
+  """Reads `evaluate.methods`: a comma-set of METHODS, or 'all'."""
+  if value.strip() == 'all':
+    return METHODS
+  return comma_set('evaluate.methods', value, METHODS)
+
+
 def validate(config: ml_collections.ConfigDict) -> None:
   """Checks every value before anything is computed or written.
 
@@ -153,7 +174,14 @@ def validate(config: ml_collections.ConfigDict) -> None:
     SettingsError: names the field, the value and what would be legal.
   """
   comma_set('stages', config.stages, STAGES)
-  comma_set('evaluate.methods', config.evaluate.methods, METHODS)
+  methods(config.evaluate.methods)
+  _one_of('config.evaluate.split', config.evaluate.split, SPLITS)
+  _check(
+    'evaluate.sparsities',
+    tuple(config.evaluate.sparsities),
+    lambda v: all(_open_share(s) for s in v) and len(set(v)) == len(v),
+    'empty, or different shares between 0 and 1',
+  )
   _check('seed', config.seed, lambda v: 0 <= v < 2**31, 'in [0, 2^31)')
   _one_of('config.dtype', config.dtype, DTYPES)
   _one_of('config.target.model', config.target.model, MODELS)
@@ -213,6 +241,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     'data.limit',
     'data.image_size',
     'data.crop_pad',
+    'gencnp.canvases',
     'evaluate.limit',
     'evaluate.batch_size',
     'evaluate.examples',

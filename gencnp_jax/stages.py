@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-import platform
-import shutil
 import time
 from typing import Any
 
-import flax
 import jax
 import numpy as np
 from absl import logging
@@ -23,21 +19,16 @@ from etils import epath
 from gencnp_jax import (
   data,
   explainers,
-  metrics,
   pathway,
+  products,
   settings,
   training,
   workspace,
 )
-from gencnp_jax.experiments import comparison, main_report
+from gencnp_jax import report as report_lib
+from gencnp_jax.experiments import comparison, evaluation, main_report
 from gencnp_jax.runtime import checkpoints, devices, workdir
 from gencnp_jax.target import Preprocess
-
-RESULTS = 'results.json'
-DETAILS = 'details.npz'
-EXAMPLES = 'examples.npz'
-DONE = 'done.json'
-_PRODUCTS = {'target': DONE, 'gencnp': DONE, 'evaluate': RESULTS}
 
 
 def run(config: Any, path: epath.PathLike) -> None:
@@ -67,9 +58,9 @@ def run(config: Any, path: epath.PathLike) -> None:
 def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
   """Trains the target, or takes the trained one of another workdir."""
   if config.target.workdir:
-    _take_target(config, directory)
+    products.take_target(config, directory)
     return
-  if _is_done(directory, 'target'):
+  if products.is_trained(directory, 'target'):
     return
   section = config.target
   loaded = splits()
@@ -83,7 +74,7 @@ def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
   )
   preprocess = Preprocess(loaded.train.mean, loaded.train.std)
   about = {
-    **_about(config, loaded, 'target'),
+    **products.about(config, loaded, 'target'),
     'model': section.model,
     'mean': list(loaded.train.mean),
     'std': list(loaded.train.std),
@@ -94,12 +85,12 @@ def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
 
 def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
   """Distils a GEN-CNP from the frozen target."""
-  if _is_done(directory, 'gencnp'):
+  if products.is_trained(directory, 'gencnp'):
     return
-  target = _needed(directory, 'target', workspace.load_target)
+  target = products.needed(directory, 'target', workspace.load_target)
   section = config.gencnp
   loaded = splits()
-  _check_same_data(directory, loaded)
+  products.check_same_data(directory, loaded)
   if section.off == 'mean' and not workspace.has_off(directory):
     off = explainers.activation_means(target, loaded.train.images)
     workspace.write_off(directory, off)
@@ -112,7 +103,7 @@ def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
     penalty_reduction=section.penalty_reduction,
   )
   about = {
-    **_about(config, loaded, 'gencnp'),
+    **products.about(config, loaded, 'gencnp'),
     'gencnp': json.loads(json.dumps(section.to_dict())),
   }
   frozen = (target, off)
@@ -120,41 +111,32 @@ def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
 
 
 def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
-  """Measures GEN-CNP and the baselines on the test set."""
-  if _is_done(directory, 'evaluate'):
+  """Measures GEN-CNP and the baselines, with the settings of the section."""
+  folder = directory / 'evaluate'
+  section = json.loads(json.dumps(config.evaluate.to_dict()))
+  if products.is_evaluated(folder, section):
     return
-  results = directory / 'evaluate' / RESULTS
-  generative = _needed(directory, 'gencnp', workspace.load_explainer)
+  generative = products.needed(directory, 'gencnp', workspace.load_explainer)
   loaded = splits()
-  test = loaded.test
-  count = min(config.evaluate.limit or len(test.images), len(test.images))
-  images = test.images[:count]
-  labels = None if test.labels is None else test.labels[:count]
-  start = time.monotonic()
-  # Float32 products run in lower precision on TPU and GPU unless told not to.
-  with jax.default_matmul_precision('highest'):
-    measured, examples = _measure(config, generative, loaded, images, labels)
-  seconds = time.monotonic() - start
-  results.parent.mkdir(parents=True, exist_ok=True)
-  with (results.parent / DETAILS).open('wb') as file:
-    np.savez_compressed(
-      file,
-      predictions=measured[0].predictions,
-      sparsity=measured[0].sparsity_of_images,
-      layer_shares=measured[0].layer_counts / measured[0].layer_sizes,
-      example_images=images[: len(examples)],
-    )
-  examples.save(results.parent / EXAMPLES)
-  rows = comparison.rows(measured)
-  for table in comparison.tables(rows, config.data.name, config.target.model):
-    name = table.title.split(' beside ')[0].lower()
-    name = ''.join(c if c.isalnum() else '_' for c in name).strip('_')
-    (results.parent / f'{name}.csv').write_text(table.to_csv())
+  content = evaluation.measure(config, generative, loaded, folder)
+  data_set, model = config.data.name, config.target.model
+  tables = (
+    *comparison.tables(content['rows'], data_set, model),
+    *report_lib.comparison.curve_tables(content['curve']),
+  )
+  for table in tables:
+    (folder / f'{table.slug}.csv').write_text(table.to_csv())
     print(table.to_text(), flush=True)
     print()
   # Last: where it is, the stage is done.
   workdir.write_json(
-    results, {'rows': rows, 'facts': _facts(config, loaded, count, seconds)}
+    folder / products.RESULTS,
+    {
+      'rows': content['rows'],
+      'curve': content['curve'],
+      'settings': section,
+      'facts': _facts(config, loaded, content),
+    },
   )
 
 
@@ -162,15 +144,18 @@ def report(config: Any, directory: epath.Path, splits: Any) -> None:
   """Writes report.html from what the other stages left."""
   del splits
   folder = directory / 'evaluate'
-  if not (folder / RESULTS).exists():
+  if not (folder / products.RESULTS).exists():
     raise ValueError(
       f'{directory}: stage report needs the results of stage evaluate; add it '
       'to config.stages.'
     )
-  content = json.loads((folder / RESULTS).read_text())
-  with (folder / DETAILS).open('rb') as file, np.load(file) as arrays:
+  content = json.loads((folder / products.RESULTS).read_text())
+  with (
+    (folder / evaluation.DETAILS).open('rb') as file,
+    np.load(file) as arrays,
+  ):
     details = dict(arrays)
-  examples = pathway.Explanation.load(folder / EXAMPLES)
+  examples = pathway.Explanation.load(folder / evaluation.EXAMPLES)
   path = main_report.write_report(directory, config, content, details, examples)
   logging.info('Report: %s', path)
 
@@ -181,27 +166,6 @@ _STAGES = {
   'evaluate': evaluate,
   'report': report,
 }
-
-
-def _take_target(config, directory):
-  source = epath.Path(config.target.workdir) / 'target'
-  destination = directory / 'target'
-  if destination.exists():
-    logging.info('%s is there; stage target is skipped.', destination)
-    return
-  about = checkpoints.read_about(
-    workspace.checkpoint_directory(config.target.workdir, 'target')
-  )
-  if about['model'] != config.target.model:
-    raise ValueError(
-      f'config.target.model={config.target.model!r}: the target of '
-      f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
-    )
-  _check_finished(source.parent, 'target')
-  # Under a temporary name first: half a copy is never taken for a target.
-  temporary = directory / f'.target.{os.getpid()}'
-  shutil.copytree(source, temporary)
-  temporary.replace(destination)
 
 
 def _train(config, section, directory, stage, task, frozen, loaded, about):
@@ -219,130 +183,20 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
       flip=config.data.flip and section.augment,
       runtime=config.runtime,
     )
-  workdir.write_json(directory / stage / DONE, about)
+  workdir.write_json(directory / stage / products.DONE, about)
 
 
-def _is_done(directory: epath.Path, stage: str) -> bool:
-  """True, and says so, where a stage's product is in the workdir."""
-  product = directory / stage / _PRODUCTS[stage]
-  if product.exists():
-    logging.info('%s is there: stage %s is skipped.', product, stage)
-  return product.exists()
-
-
-def _measure(config, generative, loaded, images, labels):
-  names = settings.comma_set(
-    'evaluate.methods', config.evaluate.methods, settings.METHODS
-  )
-  batch_size = config.evaluate.batch_size or None
-  common = {
-    'labels': labels,
-    'batch_size': batch_size,
-    'blank': metrics.mean_image(loaded.train.images),
-    'seed': config.seed,
-  }
-  measured = explainers.evaluate([generative], images, **common)
-  # Pathways that are all or nothing still have baselines to stand beside.
-  shapes = generative.target.activation_shapes(images.shape[1:])
-  neuron = 1 / pathway.neuron_count(shapes)
-  sparsity = config.evaluate.sparsity or float(
-    np.clip(measured[0].faithfulness.firing_sparsity, neuron, 1 - neuron)
-  )
-  baselines = {
-    'neuron_mct': explainers.NeuronMCT,
-    'original_activation': explainers.OriginalActivation,
-    'random': explainers.Random,
-  }
-  others = [
-    baselines[name](
-      generative.target, sparsity, seed=config.seed, off=generative.off
-    )
-    for name in names
-    if name in baselines
-  ]
-  if others:
-    measured += explainers.evaluate(others, images, **common)
-  shown = images[: max(config.evaluate.examples, 1)]
-  return measured, generative(shown, importance=False)
-
-
-def _needed(directory: epath.Path, stage: str, load: Any) -> Any:
-  """Loads the product of a stage, or says which stage is missing."""
-  try:
-    product = load(directory)
-    _check_finished(directory, stage)
-    return product
-  except checkpoints.CheckpointError as error:
-    product = directory / stage
-    # A stage that is done is skipped until its folder is gone.
-    again = f'remove {product} and ' if (product / DONE).exists() else ''
-    raise ValueError(
-      f'{error} This stage needs what stage {stage} trains; {again}add {stage} '
-      'to config.stages.'
-    ) from error
-
-
-def _check_finished(directory: epath.Path, stage: str) -> None:
-  """Raises where a stage has checkpoints, and was interrupted."""
-  if not (directory / stage / DONE).exists():
-    raise ValueError(
-      f'{directory / stage}: its training was interrupted; go on with stage '
-      f'{stage} in config.stages of that workdir.'
-    )
-
-
-def _check_same_data(directory: epath.Path, loaded: data.Splits) -> None:
-  """Raises where the target was trained on data of another kind."""
-  about = checkpoints.read_about(
-    workspace.checkpoint_directory(directory, 'target')
-  )
-  classes, known = len(about['class_names']), len(loaded.train.class_names)
-  if loaded.train.labels is None:  # Unlabelled images have no classes to fit.
-    known = classes
-  for what, trained, given in (
-    ('classes', classes, known),
-    ('images', tuple(about['image_shape']), loaded.train.images.shape[1:]),
-  ):
-    if trained != given:
-      raise ValueError(
-        f'config.data: {what} of {loaded.train.name} are {given}; the target in '
-        f'{directory} was trained for {trained} ({about["data"]}). Choose the '
-        'data it was trained on, or train another target.'
-      )
-
-
-def _about(config, loaded, kind: str) -> dict[str, Any]:
-  return {
-    'kind': kind,
-    'name': config.name,
-    'dtype': config.dtype,
-    'data': loaded.train.name,
-    'class_names': list(loaded.train.class_names),
-    'image_shape': list(loaded.train.images.shape[1:]),
-    'config': json.loads(json.dumps(config.to_dict())),
-    'versions': _versions(),
-  }
-
-
-def _versions() -> dict[str, str]:
-  return {
-    'python': platform.python_version(),
-    'jax': jax.__version__,
-    'flax': flax.__version__,
-  }
-
-
-def _facts(config, loaded, count: int, seconds: float) -> dict[str, Any]:
+def _facts(config, loaded, content: dict[str, Any]) -> dict[str, Any]:
   device = jax.devices()[0]
   return {
     'target': config.target.model,
     'data set': loaded.test.name,
-    'test images': count,
+    f'{config.evaluate.split} images': content['rows'][0]['images'],
     'seed': config.seed,
     'device': f'{jax.device_count()} x {device.device_kind}',
-    'evaluation': f'{seconds:.0f} s, float32 products in full precision',
+    'evaluation': f'{content["seconds"]:.0f} s, float32 products in full precision',
     'date': datetime.date.today().isoformat(),
-    'versions': ', '.join(f'{k} {v}' for k, v in _versions().items()),
+    'versions': ', '.join(f'{k} {v}' for k, v in products.versions().items()),
   }
 
 

@@ -83,7 +83,7 @@ class Target:
     images = self._input(images)
     logits = self.apply_fn(self.variables, images)
     neurons.check_output(logits, images)
-    return logits.astype(jnp.float32)
+    return _at_least_float32(logits)
 
   def record(self, images: jax.Array) -> tuple[jax.Array, Arrays]:
     """Runs the target and records its activations (paper, section 3.1).
@@ -106,7 +106,7 @@ class Target:
       return activation
 
     logits = neurons.replay(traced, keep, self.variables, images)
-    return logits.astype(jnp.float32), tuple(activations)
+    return _at_least_float32(logits), tuple(activations)
 
   def masked(
     self, images: jax.Array, masks: Arrays, off: Arrays | None = None
@@ -143,7 +143,7 @@ class Target:
       return p * a if off is None else p * a + (1 - p) * stand_in
 
     logits = neurons.replay(traced, mask, self.variables, images)
-    return logits.astype(jnp.float32)
+    return _at_least_float32(logits)
 
   def activation_shapes(
     self, image_shape: tuple[int, ...]
@@ -192,6 +192,10 @@ class Target:
       )
     chosen = tuple(traced.sites[i] for i in sorted(set(self.relus)))
     return traced._replace(sites=chosen)
+
+
+def _at_least_float32(logits: jax.Array) -> jax.Array:
+  return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def _fit(value: jax.Array, like: jax.Array) -> jax.Array:

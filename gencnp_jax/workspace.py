@@ -51,6 +51,7 @@ def build_gencnp(
     k if isinstance(k, int) else tuple(k) for k in fields['kernel_sizes']
   )
   chosen['embedding'] = tuple(fields['embedding']) or None
+  chosen['canvases'] = fields.get('canvases') or None
   return GenCNP(**chosen, dtype=jnp.dtype(dtype), axis_name=axis_name)
 
 

@@ -77,6 +77,7 @@ def test_the_tables_are_there_as_csv(trained):
     'faithfulness',
     'class_iou',
     'does_the_mask_itself_carry_the_answer',
+    'speed_of_explaining',
   }
   for table in found.values():
     assert [next(iter(row.values())) for row in table] == [
@@ -146,6 +147,90 @@ def test_a_second_run_trains_and_loads_nothing(copy, monkeypatch, caplog):
   assert after.keys() == before.keys()
 
 
+def _count_evaluations(monkeypatch):
+  """Returns a list to which every measured method's name is added."""
+  measured, evaluate = [], explainers.evaluate
+
+  def spy(methods, *args, **kwargs):
+    measured.extend(m.name for m in methods)
+    return evaluate(methods, *args, **kwargs)
+
+  monkeypatch.setattr(explainers, 'evaluate', spy)
+  return measured
+
+
+def test_other_settings_of_the_evaluation_measure_again(copy, monkeypatch):
+  """The trained stages stay; what is equal is not measured again."""
+  before = tiny.files(copy)
+  measured = _count_evaluations(monkeypatch)
+  more = {'evaluate.methods': 'gencnp,neuron_mct,random,original_activation'}
+  tiny.run(copy, **more)  # The same set, in other words.
+  assert measured == []
+  tiny.run(copy, **{'evaluate.limit': 8, 'evaluate.sparsities': (0.5, 0.9)})
+  assert measured == ['GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random']
+  content = _results(copy)
+  assert {row['images'] for row in content['rows']} == {8}
+  assert [(r['method'], r['cut']) for r in content['curve']] == [
+    (method, cut) for method in measured for cut in (0.5, 0.9)
+  ]
+  assert (copy / 'evaluate' / 'agreement_over_firing_sparsity.csv').exists()
+  assert 'Over firing sparsity' in (copy / 'report.html').read_text()
+  after = tiny.files(copy)
+  trained = {k for k in before if not k.startswith(('evaluate', 'report'))}
+  assert {k: after[k] for k in trained} == {k: before[k] for k in trained}
+
+
+def test_a_method_more_measures_that_method_alone(copy, monkeypatch):
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(
+    copy,
+    **{'evaluate.methods': 'random,neuron_int_grad', 'stages': 'evaluate'},
+  )
+  assert measured == ['NeuronIntGrad']
+  assert [row['method'] for row in _results(copy)['rows']] == [
+    'GEN-CNP',
+    'NeuronIntGrad',
+    'Random',
+  ]
+
+
+@pytest.mark.parametrize('damage', ['', '{', '[]', '{"settings": 3}'])
+def test_an_interrupted_evaluation_goes_on(copy, damage, monkeypatch):
+  """With the method that is missing, or whose file is damaged."""
+  expected = _results(copy)['rows']
+  (copy / 'evaluate' / 'results.json').unlink()
+  (copy / 'evaluate' / 'random.json').unlink()
+  if damage:
+    (copy / 'evaluate' / 'random.json').write_text(damage)
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(copy, stages='evaluate')
+  assert measured == ['Random']
+  for row, other in zip(_results(copy)['rows'], expected, strict=True):
+    for key in ('method', 'agreement', 'swap', 'within', 'firing_sparsity'):
+      assert row[key] == other[key]
+
+
+def test_settings_are_chosen_on_the_validation_split(copy):
+  tiny.run(copy, **{'evaluate.split': 'validation', 'evaluate.limit': 0})
+  loaded = data.load(tiny.config().data, 0)
+  content = _results(copy)
+  images = content['rows'][0]['images']
+  assert images == len(loaded.validation.images)
+  assert content['facts']['validation images'] == images
+  with tiny.in_the_zoo():
+    explainer = workspace.load_explainer(copy)
+  found = explainer(loaded.validation.images, batch_size=16)
+  agreed = content['rows'][0]['agreement']
+  assert agreed == pytest.approx(found.agreement.mean())
+
+
+def test_no_validation_split_to_evaluate_on(unlabelled, tmp_path):
+  workdir, changes = unlabelled
+  copy = shutil.copytree(workdir, tmp_path / 'copy')
+  with pytest.raises(ValueError, match=r'data\.validation_share above 0'):
+    tiny.run(copy, **{**changes, 'evaluate.split': 'validation'})
+
+
 def test_fields_that_are_free_may_change(copy):
   tiny.run(
     copy,
@@ -156,11 +241,11 @@ def test_fields_that_are_free_may_change(copy):
 def test_a_workdir_of_another_config_names_the_fields(copy):
   before = tiny.files(copy)
   with pytest.raises(ValueError, match='made by another config') as raised:
-    tiny.run(copy, **{'gencnp.beta': 2.0, 'evaluate.limit': 8, 'name': 'x'})
+    tiny.run(copy, **{'gencnp.beta': 2.0, 'data.limit': 32, 'name': 'x'})
   said = str(raised.value)
   own = tiny.config().gencnp.beta
   assert f'gencnp.beta: the workdir has {own}, this run 2.0' in said
-  assert 'evaluate.limit: the workdir has 24, this run 8' in said
+  assert 'data.limit: the workdir has 64, this run 32' in said
   assert 'name' not in said and 'target.' not in said
   assert '--workdir' in said
   assert tiny.files(copy) == before

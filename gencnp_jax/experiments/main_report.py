@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from gencnp_jax import pathway
+from gencnp_jax import pathway, report
 from gencnp_jax.experiments import comparison, paper
 from gencnp_jax.report import Report, Section, plot, write
 from gencnp_jax.runtime import checkpoints, run_log
@@ -41,7 +41,7 @@ def write_report(
   about = checkpoints.read_about(directory / 'target' / 'checkpoints')
   names = about['class_names']
   own = rows[0]
-  faithfulness, overlap, leakage = comparison.tables(
+  faithfulness, overlap, leakage, speed = comparison.tables(
     rows, config.data.name, config.target.model
   )
   sections = [
@@ -68,6 +68,8 @@ def write_report(
       'measures the mask, not the evidence in the image.',
       tables=(leakage,),
     ),
+    *_curve(content['curve'], own),
+    Section('How long it takes', tables=(speed,)),
     Section(
       'How many neurons an image needs',
       figures=(
@@ -117,11 +119,34 @@ def write_report(
   )
 
 
+def _curve(curve: list[dict[str, Any]], own: dict[str, Any]) -> list[Section]:
+  """Returns the section of the sparsity curve; none where it was not asked."""
+  if not curve:
+    return []
+  return [
+    Section(
+      'Over firing sparsity',
+      'Every method cut at the same sparsities: the share of neurons off is '
+      'what faithfulness and overlap depend on most. GEN-CNP is cut by its '
+      'scores before quantisation, ranked over all layers of an image; the '
+      'ring is GEN-CNP as trained, each image at its own sparsity.',
+      tables=report.comparison.curve_tables(curve),
+      figures=(
+        (
+          'The methods over firing sparsity. Sparsities stand at equal '
+          'distances.',
+          plot.sparsity_curve(curve, [own]),
+        ),
+      ),
+    )
+  ]
+
+
 def _lead(own: dict[str, Any]) -> str:
   said = (
     f'GEN-CNP switches off {100 * own["firing_sparsity"]:.1f} % of the neurons '
     f'of an image on average; with the rest alone the target gives the same '
-    f'class for {100 * own["agreement"]:.1f} % of {own["images"]} test images.'
+    f'class for {100 * own["agreement"]:.1f} % of {own["images"]} images.'
   )
   if own['within'] is not None:
     said += f' Pathways of one class overlap by {100 * own["within"]:.0f} %'

@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 from flax import struct
 
 from gencnp_jax import pathway, selection
 from gencnp_jax.runtime import devices
 from gencnp_jax.target import Arrays, Target
 
-# Bytes that a batch may take, and the copies of its activations that the
-# forward and the backward pass hold at a time.
+# Bytes that a batch may take where the device does not say what it has.
 _BATCH_BYTES = 1 << 30
-_COPIES = 32
+# Larger batches gain no speed.
 _MAX_BATCH = 512
+# Share of pathways with an empty layer that is worth a word.
+_TRIVIAL = 0.01
 
 
 class Scored(NamedTuple):
@@ -72,6 +74,16 @@ class Explainer:
     """What stands in for off neurons: None for zero."""
     return None
 
+  @property
+  def copies(self) -> int:
+    """Float32 copies of an image's activations that are held at the peak."""
+    return 16
+
+  @property
+  def is_cut_from_importance(self) -> bool:
+    """Whether the top of the importance is a pathway at any sparsity."""
+    return True
+
   def pathways(
     self, index: jax.Array, images: jax.Array, classes: jax.Array
   ) -> Pathways:
@@ -93,6 +105,7 @@ class Explainer:
     batch_size: int | None = None,
     *,
     importance: bool = True,
+    first_index: int = 0,
   ) -> pathway.Explanation:
     """Explains images.
 
@@ -104,6 +117,8 @@ class Explainer:
         Results are bitwise repeatable at equal batch size; another may move
         neurons within rounding of the cut.
       importance: keep the scores (four bytes a neuron) in the explanation.
+      first_index: number of the first image in its data set, where the images
+        are a part of one: draws depend on it.
 
     Raises:
       ValueError: no images, images that are not finite or not of a shape that
@@ -117,13 +132,14 @@ class Explainer:
     rows = devices.collect_rows(
       _explain_with_importance if importance else _explain,
       self,
-      np.arange(len(images), dtype=np.int32),
+      np.arange(first_index, first_index + len(images), dtype=np.int32),
       images,
       np.asarray(classes, np.int32),
-      batch_size=batch_size or batch_size_that_fits(self.target, images),
+      batch_size=batch_size
+      or batch_size_that_fits(self.target, images, self.copies),
     )
     shapes = self.target.activation_shapes(images.shape[1:])
-    return pathway.Explanation(
+    explanation = pathway.Explanation(
       masks=pathway.unpack(rows['masks'], shapes),
       logits=rows['logits'],
       pathway_logits=rows['pathway_logits'],
@@ -131,6 +147,16 @@ class Explainer:
       tied=rows['tied'],
       method=self.name,
     )
+    empty = explanation.empty_layer.mean()
+    if empty > _TRIVIAL:
+      logging.warning(
+        '%s: %.1f %% of the pathways have a layer without any neuron; in a plain '
+        'chain of layers the image cannot reach the output then, and what the '
+        'target says is in the mask alone.',
+        self.name,
+        100 * empty,
+      )
+    return explanation
 
 
 @struct.dataclass
@@ -204,12 +230,20 @@ def activation_means(
   return tuple((t / len(images)).astype(np.float32) for t in total)
 
 
-def batch_size_that_fits(target: Target, images: np.ndarray) -> int:
-  """Returns a batch size whose activations fit on the devices."""
+def batch_size_that_fits(
+  target: Target, images: np.ndarray, copies: int = 16
+) -> int:
+  """Returns a batch size whose activations fit on the devices.
+
+  Args:
+    target: the classifier.
+    images: `[n, h, w, channels]`.
+    copies: see `Explainer.copies`.
+  """
   neurons = pathway.neuron_count(target.activation_shapes(images.shape[1:]))
   stats = jax.local_devices()[0].memory_stats() or {}
   budget = stats.get('bytes_limit', 2 * _BATCH_BYTES) // 2
-  fits = budget // (_COPIES * 4 * neurons)
+  fits = budget // (copies * 4 * neurons)
   return int(max(1, min(_MAX_BATCH, fits))) * jax.local_device_count()
 
 

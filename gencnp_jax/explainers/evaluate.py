@@ -1,12 +1,15 @@
-"""Evaluates explainers on the same images: every metric, one table.
+"""Evaluates explainers on the same images: every metric, one table, one curve.
 
-Explaining and measuring are one computation a batch: masks are made, used and
-packed on the device, and only bits and logits leave it.
+A batch goes from images to metrics without leaving the device: a method's
+scores are computed once, its pathway and a cut at every sparsity of the curve
+are worn by the image, by a partner and by a blank, and only logits, counts and
+bits come to the host.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gencnp_jax import metrics, pathway
+from gencnp_jax import metrics, pathway, selection
 from gencnp_jax.explainers import base
 from gencnp_jax.metrics.partners import check_blank
+from gencnp_jax.report import Table, comparison
 from gencnp_jax.runtime import devices, progress
+
+CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+"""Sparsities that tell methods apart: two thirds of all neurons are zero."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +41,15 @@ class Evaluation:
       without labels.
     consensus_iou: the same of |intersection of all| / |union of all|.
     tied: mean share of kept neurons that a draw among equal scores chose.
-    seconds: wall time of explaining and measuring, without compilation and
-      without the class IoU.
+    seconds: wall time of explaining alone, from images to masks, without
+      compilation.
     images_per_second: likewise.
     sparsity_of_images: float32 `[n]`, firing sparsity of each image.
     layer_counts: float32 `[n, layers]`, neurons on in each layer.
     layer_sizes: number of neurons of each layer.
     predictions: int `[n]`, the target's classes.
+    cut: the sparsity of the curve at which the scores were cut, or None for
+      the explainer's own pathways.
   """
 
   method: str
@@ -56,6 +65,93 @@ class Evaluation:
   layer_counts: np.ndarray
   layer_sizes: tuple[int, ...]
   predictions: np.ndarray
+  cut: float | None = None
+
+  def row(self) -> dict[str, Any]:
+    """Returns the numbers as one flat mapping of JSON values."""
+    f, iou, consensus = self.faithfulness, self.class_iou, self.consensus_iou
+    row = {
+      'method': self.method,
+      # Some metrics reward breaking the prediction: Random does not compete.
+      'baseline': self.method == 'Random',
+      'cut': self.cut,
+      'images': f.images,
+      'accuracy': f.accuracy,
+      'target_accuracy': f.target_accuracy,
+      'agreement': f.agreement,
+      'increase_rate': f.increase_rate,
+      'mean_increase': f.mean_increase,
+      'mean_decrease': f.mean_decrease,
+      'mean_increase_of_risers': f.mean_increase_of_risers,
+      'mean_decrease_of_fallers': f.mean_decrease_of_fallers,
+      'firing_sparsity': f.firing_sparsity,
+      'firing_sparsity_std': f.firing.std,
+      'firing_sparsity_min': f.firing.min,
+      'firing_sparsity_max': f.firing.max,
+      'firing_sparsity_per_layer': list(f.firing.per_layer),
+      'within': iou.within,
+      'between': iou.between,
+      'uniform_floor': iou.uniform_floor,
+      'profile_floor': iou.profile_floor,
+      'within_predicted': self.predicted_iou.within,
+      'between_predicted': self.predicted_iou.between,
+      'within_per_layer': list(iou.per_layer),
+      'consensus_within': consensus.within,
+      'consensus_between': consensus.between,
+      'swap': self.leakage.swap,
+      'own': self.leakage.own,
+      'blank': self.leakage.blank,
+      'disconnected': self.leakage.disconnected,
+      'empty_layer': self.leakage.empty_layer,
+      'tied': self.tied,
+      'seconds': self.seconds,
+      'images_per_second': self.images_per_second,
+    }
+    return {key: _defined(value) for key, value in row.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison(Sequence):
+  """Explainers measured on the same images; a sequence of `Evaluation`.
+
+  Printed, and shown by notebooks, as its tables.
+
+  Attributes:
+    evaluations: one an explainer, at its own sparsity.
+    curve: one an explainer and sparsity, explainers first.
+  """
+
+  evaluations: tuple[Evaluation, ...]
+  curve: tuple[Evaluation, ...] = ()
+
+  def __getitem__(self, i):
+    return self.evaluations[i]
+
+  def __len__(self) -> int:
+    return len(self.evaluations)
+
+  def rows(self) -> list[dict[str, Any]]:
+    """Returns one flat mapping of JSON values an explainer."""
+    return [e.row() for e in self.evaluations]
+
+  def curve_rows(self) -> list[dict[str, Any]]:
+    """Returns the same of the curve: one an explainer and sparsity."""
+    return [e.row() for e in self.curve]
+
+  def tables(self) -> tuple[Table, ...]:
+    """Returns the tables: faithfulness, class IoU, leakage, the curve."""
+    return (
+      *comparison.tables(self.rows()),
+      *comparison.curve_tables(self.curve_rows()),
+    )
+
+  def __str__(self) -> str:
+    return '\n\n'.join(table.to_text() for table in self.tables())
+
+  def _repr_html_(self) -> str:
+    return ''.join(
+      f'<h4>{table.title}</h4>{table.to_html()}' for table in self.tables()
+    )
 
 
 def evaluate(
@@ -63,10 +159,11 @@ def evaluate(
   images: Any,
   labels: Any = None,
   *,
+  sparsities: Sequence[float] = (),
   batch_size: int | None = None,
   blank: np.ndarray | None = None,
   seed: int = 0,
-) -> list[Evaluation]:
+) -> Comparison:
   """Measures explainers on the same images.
 
   Args:
@@ -74,119 +171,233 @@ def evaluate(
     images: `[n, h, w, channels]`, what the target takes.
     labels: int `[n]`, or None: accuracy is absent then, and classes are the
       target's own.
-    batch_size: images at a time; None picks what fits.
+    sparsities: of the curve, such as `CURVE`: besides its own pathways, every
+      explainer's scores are cut at each of them (GEN-CNP's are the scores D
+      before quantisation). Methods without one order of all neurons are left
+      out of it.
+    batch_size: images at a time; None picks what fits each explainer.
     blank: `[h, w, channels]`, the image of blank leakage; None for the mean.
     seed: of the partners of swap leakage.
 
   Returns:
-    One `Evaluation` an explainer, in their order.
+    A `Comparison`: a sequence of one `Evaluation` an explainer, in their order,
+    and the curve. `print` shows its tables.
 
   Raises:
-    ValueError: no explainer, no image, shapes that do not fit.
+    ValueError: no explainer, no image, shapes that do not fit, a sparsity that
+      leaves no neuron or all.
   """
   if not explainers:
     raise ValueError('explainers is empty; pass at least one.')
   images = base.check_images(images)
   target = explainers[0].target
-  batch_size = batch_size or base.batch_size_that_fits(target, images)
-  logits = devices.collect_rows(_logits, target, images, batch_size=batch_size)
+  shapes = target.activation_shapes(images.shape[1:])
+  neurons = pathway.neuron_count(shapes)
+  cuts = {s: selection.kept_count(s, neurons) for s in sparsities}
+  if labels is not None:
+    classes_there = target.num_classes(images.shape[1:])
+    labels = metrics.check_labels(labels, len(images), classes_there)
+  logits = devices.collect_rows(
+    _logits,
+    target,
+    images,
+    batch_size=batch_size or base.batch_size_that_fits(target, images),
+  )
   classes = logits.argmax(1).astype(np.int32)
   partner = metrics.partners(classes, seed)
   partner_classes = np.where(partner < 0, -1, classes[partner])
   if blank is None:
     blank = metrics.mean_image(images)
-  shared = (images, images[partner], classes, partner_classes)
-  blank = check_blank(blank, images)
+  shared = _Shared(
+    images=images,
+    partner_images=images[partner],
+    classes=classes,
+    partner_classes=partner_classes,
+    labels=labels,
+    blank=check_blank(blank, images),
+    sizes=tuple(int(np.prod(shape)) for shape in shapes),
+  )
+  own, curve = [], []
+  for explainer in explainers:
+    first, *others = _evaluate_one(explainer, shared, cuts, batch_size)
+    own.append(first)
+    curve += others
+  return Comparison(tuple(own), tuple(curve))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shared:
+  """What is the same for all explainers of a comparison."""
+
+  images: np.ndarray
+  partner_images: np.ndarray
+  classes: np.ndarray
+  partner_classes: np.ndarray
+  labels: np.ndarray | None
+  blank: np.ndarray
+  sizes: tuple[int, ...]
+
+
+class _Sums:
+  """What is added up, batch by batch, for one set of pathways."""
+
+  def __init__(self, shared: _Shared):
+    self._shared = shared
+    self._faithful = metrics.FaithfulnessSums()
+    self._leaked = metrics.LeakageSums()
+    self._bits, self._counts, self._tied = [], [], []
+
+  def add(self, part: slice, logits: np.ndarray, rows: dict[str, Any]) -> None:
+    """Adds the rows of a batch."""
+    shared, on = self._shared, rows['counts']
+    neurons = sum(shared.sizes)
+    self._faithful += metrics.faithfulness_sums(
+      logits,
+      rows['pathway_logits'],
+      None if shared.labels is None else shared.labels[part],
+      1.0 - on.sum(1, dtype=np.float64) / neurons,
+      on,
+      shared.sizes,
+    )
+    self._leaked += metrics.leakage_sums(
+      shared.classes[part],
+      shared.partner_classes[part],
+      rows['pathway_logits'],
+      rows['swap_logits'],
+      rows['blank_logits'],
+      on.min(1) == 0,
+    )
+    self._bits.append(rows['bits'])
+    self._counts.append(on)
+    self._tied.append(rows['tied'])
+
+  def result(
+    self, method: str, cut: float | None, seconds: float
+  ) -> Evaluation:
+    """Divides, and compares the masks with one another."""
+    shared = self._shared
+    counts = np.concatenate(self._counts)
+    packed = metrics.PackedMasks(np.concatenate(self._bits), shared.sizes)
+    by_prediction = metrics.class_iou(packed, shared.classes)
+    by_label, groups = by_prediction, shared.classes
+    if shared.labels is not None:
+      groups = shared.labels
+      by_label = metrics.class_iou(packed, groups)
+    return Evaluation(
+      method=method,
+      faithfulness=self._faithful.result(),
+      leakage=self._leaked.result(),
+      class_iou=by_label,
+      predicted_iou=by_prediction,
+      consensus_iou=metrics.class_iou(packed, groups, kind='consensus'),
+      tied=float(np.concatenate(self._tied).mean(dtype=np.float64)),
+      seconds=seconds,
+      images_per_second=len(counts) / seconds,
+      sparsity_of_images=1.0 - counts.sum(1) / sum(shared.sizes),
+      layer_counts=counts,
+      layer_sizes=shared.sizes,
+      predictions=shared.classes,
+      cut=cut,
+    )
+
+
+def _evaluate_one(
+  explainer: base.Explainer,
+  shared: _Shared,
+  cuts: dict[float, int],
+  batch_size: int | None,
+) -> list[Evaluation]:
+  """Returns the explainer's own evaluation, then one a cut."""
+  counts = list(cuts.values()) if explainer.is_cut_from_importance else []
+  finder = _Finder(explainer)
+  cut, measure = devices.rowwise(_cut, 2), devices.rowwise(_measure, 4)
+  wearing = devices.replicate((explainer.target, explainer.ablation))
+  blank = devices.replicate(shared.blank)
+  seed = np.int32(getattr(explainer, 'seed', 0))
+
+  def run(index, images, partner_images):
+    found = finder(index, images)
+    worn = [(found.masks, found.tied)]
+    for count in counts:
+      masks, tied = cut((np.int32(count), seed), found.importance, index)
+      worn.append((masks, tied))
+    return found.logits, [
+      measure((*wearing, blank), images, partner_images, masks, tied)
+      for masks, tied in worn
+    ]
+
+  n = len(shared.images)
+  sums = [_Sums(shared) for _ in range(1 + len(counts))]
+  with progress.Progress(n, explainer.name) as bar:
+    for part, (logits, worn) in devices.map_blocks(
+      run,
+      np.arange(n, dtype=np.int32),
+      shared.images,
+      shared.partner_images,
+      batch_size=batch_size
+      or base.batch_size_that_fits(
+        explainer.target, shared.images, explainer.copies
+      ),
+    ):
+      for one, rows in zip(sums, worn):
+        one.add(part, logits, rows)
+      bar.update(part.stop - part.start)
   return [
-    _evaluate_one(explainer, shared, labels, batch_size, blank)
-    for explainer in explainers
+    one.result(explainer.name, cut, finder.seconds)
+    for one, cut in zip(sums, (None, *cuts))
   ]
 
 
-def _evaluate_one(explainer, shared, labels, batch_size, blank) -> Evaluation:
-  images, partner_images, classes, partner_classes = shared
-  n = len(images)
-  shapes = explainer.target.activation_shapes(images.shape[1:])
-  sizes = [int(np.prod(shape)) for shape in shapes]
-  faithful, leaked = metrics.FaithfulnessSums(), metrics.LeakageSums()
-  bits, counts, tied = [], [], []
-  start, first = None, 0
-  bar = progress.Progress(n, explainer.name)
-  with bar:
-    for part, rows in devices.map_rows(
-      _measure,
-      (explainer, blank),
-      np.arange(n, dtype=np.int32),
-      images,
-      partner_images,
-      classes,
-      batch_size=batch_size,
-    ):
-      on = rows['counts']
-      faithful += metrics.faithfulness_sums(
-        rows['logits'],
-        rows['pathway_logits'],
-        None if labels is None else labels[part],
-        1.0 - on.sum(1, dtype=np.float64) / sum(sizes),
-        on,
-        sizes,
-      )
-      leaked += metrics.leakage_sums(
-        classes[part],
-        partner_classes[part],
-        rows['pathway_logits'],
-        rows['swap_logits'],
-        rows['blank_logits'],
-        on.min(1) == 0,
-      )
-      bits.append(rows['bits'])
-      counts.append(on)
-      tied.append(rows['tied'])
-      bar.update(part.stop - part.start)
-      if start is None:  # The first batch compiles.
-        start, first = time.monotonic(), part.stop
-    seconds = time.monotonic() - start
-  counts = np.concatenate(counts)
-  packed = metrics.PackedMasks(np.concatenate(bits), tuple(sizes))
-  by_prediction = metrics.class_iou(packed, classes)
-  by_label, groups = by_prediction, classes
-  if labels is not None:
-    groups = np.asarray(labels)
-    by_label = metrics.class_iou(packed, groups)
-  rate = (n - first) / seconds if n > first else float('nan')
-  return Evaluation(
-    method=explainer.name,
-    faithfulness=faithful.result(),
-    leakage=leaked.result(),
-    class_iou=by_label,
-    predicted_iou=by_prediction,
-    consensus_iou=metrics.class_iou(packed, groups, kind='consensus'),
-    tied=float(np.concatenate(tied).mean(dtype=np.float64)),
-    seconds=n / rate,
-    images_per_second=rate,
-    sparsity_of_images=1.0 - counts.sum(1) / sum(sizes),
-    layer_counts=counts,
-    layer_sizes=tuple(sizes),
-    predictions=classes,
-  )
+class _Finder:
+  """Finds pathways and takes the time, without compilation."""
+
+  def __init__(self, explainer: base.Explainer):
+    self._explainer = devices.replicate(explainer)
+    self._compiled: dict[Any, Any] = {}
+    self.seconds = 0.0
+
+  def __call__(self, index, images) -> base.Pathways:
+    if images.shape not in self._compiled:
+      find = devices.rowwise(_find, 2)
+      lowered = find.lower(self._explainer, index, images)
+      self._compiled[images.shape] = lowered.compile()
+    start = time.monotonic()
+    found = self._compiled[images.shape](self._explainer, index, images)
+    jax.block_until_ready(found)
+    self.seconds += time.monotonic() - start
+    return found
 
 
 def _logits(target, images) -> jax.Array:
   return target(images)
 
 
-def _measure(replicated, index, images, partner_images, classes):
-  explainer, blank = replicated
-  target, off = explainer.target, explainer.ablation
-  found = explainer.pathways(index, images, classes)
+def _find(explainer, index, images) -> base.Pathways:
+  own = jnp.full(index.shape, -1, jnp.int32)
+  return explainer.pathways(index, images, own)
+
+
+def _cut(replicated, importance, index):
+  count, seed = replicated
+  masks, tied = selection.keep_top(importance, count, seed, index)
+  return masks, tied / count
+
+
+def _measure(replicated, images, partner_images, masks, tied):
+  target, off, blank = replicated
+  blanks = jnp.broadcast_to(blank, images.shape)
   return {
-    'logits': found.logits,
-    'pathway_logits': target.masked(images, found.masks, off),
-    'swap_logits': target.masked(partner_images, found.masks, off),
-    'blank_logits': target.masked(
-      jnp.broadcast_to(blank, images.shape), found.masks, off
-    ),
-    'counts': pathway.layer_counts(found.masks),
-    'bits': pathway.pack(found.masks),
-    'tied': found.tied,
+    'pathway_logits': target.masked(images, masks, off),
+    'swap_logits': target.masked(partner_images, masks, off),
+    'blank_logits': target.masked(blanks, masks, off),
+    'counts': pathway.layer_counts(masks),
+    'bits': pathway.pack(masks),
+    'tied': tied,
   }
+
+
+def _defined(value: Any) -> Any:
+  """Returns None for NaN, which JSON does not have."""
+  if isinstance(value, list):
+    return [_defined(v) for v in value]
+  return None if isinstance(value, float) and math.isnan(value) else value

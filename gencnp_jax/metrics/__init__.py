@@ -36,7 +36,7 @@ from gencnp_jax.metrics.leakage import (
 from gencnp_jax.metrics.packed import PackedMasks
 from gencnp_jax.metrics.partners import mean_image, partners
 from gencnp_jax.metrics.roap import roap, roap_sums
-from gencnp_jax.metrics.sums import Mean
+from gencnp_jax.metrics.sums import Mean, check_labels
 
 __all__ = [
   'ClassIoU',
@@ -49,6 +49,7 @@ __all__ = [
   'LeakageSums',
   'Mean',
   'PackedMasks',
+  'check_labels',
   'class_iou',
   'class_variance',
   'faithfulness',

@@ -1,8 +1,31 @@
-"""Tables, plots and the single-file HTML report."""
+"""Tables, plots and the single-file HTML report.
 
-from gencnp_jax.report import plots as plot
+Plots and the page are loaded when first asked for: matplotlib takes a second,
+and a table needs none of it.
+"""
+
+import importlib
+from typing import Any
+
+from gencnp_jax.report import comparison
 from gencnp_jax.report.column import Column
-from gencnp_jax.report.html import Report, Section, write
 from gencnp_jax.report.table import Table
 
-__all__ = ['Column', 'Report', 'Section', 'Table', 'plot', 'write']
+__all__ = [
+  'Column',
+  'Report',
+  'Section',
+  'Table',
+  'comparison',
+  'plot',
+  'write',
+]
+_PAGE = ('Report', 'Section', 'write')
+
+
+def __getattr__(name: str) -> Any:
+  if name == 'plot':
+    return importlib.import_module('gencnp_jax.report.plots')
+  if name in _PAGE:
+    return getattr(importlib.import_module('gencnp_jax.report.html'), name)
+  raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

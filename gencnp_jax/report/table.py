@@ -62,6 +62,12 @@ class Table:
         column.show(row.get(column.key))
         column.show(row.get(f'{column.key}_paper'))
 
+  @property
+  def slug(self) -> str:
+    """The title as a file name, without what follows 'beside'."""
+    title = self.title.split(' beside ')[0].lower()
+    return ''.join(c if c.isalnum() else '_' for c in title).strip('_')
+
   def best(self, column: Column) -> frozenset[int]:
     """Rows that hold the best measured value; none where nothing competes."""
     if not column.direction or column.fmt == 'text':

@@ -58,12 +58,14 @@ def _row(method='GEN-CNP', **changes):
     'consensus_within': 0.1,
     'consensus_between': 0.05,
     'tied': 0.0,
+    'seconds': 2.0,
+    'images_per_second': 50.0,
   }
   return row | changes
 
 
 def test_rows_hold_what_was_measured(measured):
-  rows = comparison.rows(measured)
+  rows = measured.rows()
   for row, found in zip(rows, measured):
     assert row['method'] == found.method
     for part in (found.faithfulness, found.class_iou, found.leakage):
@@ -95,7 +97,7 @@ def test_what_is_undefined_is_null_in_json():
   blank = np.zeros((8, 8, 3), np.uint8)
   explainers = [Random(tiny.target(), 0.6)]
   found = gencnp_jax.evaluate(explainers, tiny.images(1), blank=blank)
-  (row,) = comparison.rows(found)
+  (row,) = found.rows()
   json.dumps(row, allow_nan=False)
   assert row['within'] is None and row['within_per_layer'] == [None, None]
   assert row['swap'] is None and row['accuracy'] is None
@@ -105,7 +107,7 @@ def test_what_is_undefined_is_null_in_json():
 
 
 def test_every_column_finds_its_value(measured):
-  rows = comparison.rows(measured)
+  rows = measured.rows()
   for table in comparison.tables(rows, 'cifar10', 'alexnet'):
     for column in table.columns:
       assert column.key in rows[0], column.key
@@ -117,7 +119,9 @@ def test_every_column_finds_its_value(measured):
 def test_tables_join_the_numbers_of_the_paper(model):
   methods = ('GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random')
   rows = [_row(method) for method in methods]
-  faithfulness, overlap, leakage = comparison.tables(rows, 'cifar10', model)
+  faithfulness, overlap, leakage, speed = comparison.tables(
+    rows, 'cifar10', model
+  )
   printed = paper.faithfulness('cifar10', model)
   for row in faithfulness.rows:
     for key, value in printed[row['method']].items():
@@ -127,7 +131,8 @@ def test_tables_join_the_numbers_of_the_paper(model):
   for row in overlap.rows:
     assert row['within_paper'] == ious[row['method']]
   assert 'Table 5' in faithfulness.title and 'Table 3' in overlap.title
-  assert not any(column.paper for column in leakage.columns)
+  for table in (leakage, speed):
+    assert not any(column.paper for column in table.columns)
   assert '_paper' not in str(rows)  # The input is left alone.
   text = faithfulness.to_text()
   gen_cnp = printed['GEN-CNP']['mean_decrease_of_fallers']
@@ -165,9 +170,10 @@ def test_directions_of_the_columns():
   assert higher == {
     *('agreement', 'accuracy', 'increase_rate', 'mean_increase', 'own'),
     *('mean_increase_of_risers', 'within', 'within_predicted'),
-    'consensus_within',
+    *('consensus_within', 'images_per_second'),
   }
   assert lower == {
+    'seconds',
     *('mean_decrease', 'mean_decrease_of_fallers', 'between'),
     *('between_predicted', 'swap', 'blank', 'disconnected', 'empty_layer'),
   }

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import gencnp_jax
-from gencnp_jax import metrics
+from gencnp_jax import explainers as explainers_lib
+from gencnp_jax import metrics, pathway, selection
 from gencnp_jax.explainers import (
   NeuronMCT,
   OriginalActivation,
@@ -125,7 +126,9 @@ def test_one_image():
   assert found.leakage.left_out == 1
   assert math.isnan(found.leakage.swap) and math.isnan(found.class_iou.within)
   assert found.class_iou.left_out == 1
-  assert math.isnan(found.images_per_second)  # One batch: it compiled.
+  # Compilation is not counted, or one image would take a second.
+  assert found.images_per_second > 5
+  assert found.images_per_second == pytest.approx(1 / found.seconds)
 
 
 def test_seed_and_blank_reach_the_leakage(measured):
@@ -179,3 +182,77 @@ def test_labels_as_a_list():
 def test_no_explainer():
   with pytest.raises(ValueError, match='explainers is empty'):
     gencnp_jax.evaluate([], IMAGES, LABELS)
+
+
+SPARSITIES = (0.5, 0.9)
+
+
+@pytest.fixture(scope='module')
+def curve():
+  return gencnp_jax.evaluate(
+    _explainers(), IMAGES, LABELS, sparsities=SPARSITIES, batch_size=16
+  )
+
+
+def test_the_curve_is_every_method_at_every_sparsity(curve, measured):
+  assert [(e.method, e.cut) for e in curve.curve] == [
+    (explainer.name, s) for explainer in _explainers() for s in SPARSITIES
+  ]
+  assert [e.cut for e in curve] == [None] * 4
+  for one, other in zip(curve, measured):  # Their own pathways stay theirs.
+    _check(one.faithfulness, other.faithfulness)
+    _check(one.leakage, other.leakage)
+
+
+@pytest.mark.parametrize('i', (1, 2, 3))
+def test_a_cut_is_the_method_at_that_sparsity(curve, i):
+  explainer = _explainers()[i]
+  for j, sparsity in enumerate(SPARSITIES):
+    (alone,) = gencnp_jax.evaluate(
+      [dataclasses.replace(explainer, sparsity=sparsity)],
+      IMAGES,
+      LABELS,
+      batch_size=16,
+    )
+    found = curve.curve[2 * i + j]
+    _check(found.faithfulness, alone.faithfulness)
+    _check(found.leakage, alone.leakage)
+    _check(found.class_iou, alone.class_iou, rtol=0, atol=0)
+    assert found.tied == alone.tied
+
+
+def test_gencnp_is_cut_by_its_scores_before_quantisation(curve):
+  found = tiny.generative()(IMAGES, batch_size=16)
+  rows = np.asarray(pathway.flat(found.importance))
+  count = selection.kept_count(0.9, tiny.NEURONS)
+  top = np.zeros(rows.shape, bool)
+  np.put_along_axis(top, np.argsort(-rows, axis=1)[:, :count], True, axis=1)
+  masks = pathway.split(top, tiny.SHAPES)
+  _check(
+    curve.curve[1].faithfulness,
+    metrics.faithfulness(tiny.target(), IMAGES, masks, LABELS),
+  )
+
+
+def test_a_comparison_shows_itself(curve, measured):
+  text = str(curve)
+  for table in curve.tables():
+    assert table.title in text and table.title in curve._repr_html_()
+  assert 'Agreement over firing sparsity' in text
+  assert 'over firing sparsity' not in str(measured)
+  (agreement,) = [
+    t for t in curve.tables() if t.title.startswith('Agreement over')
+  ]
+  rows = {row['method']: row for row in agreement.rows}
+  for e in curve.curve:
+    assert rows[e.method][f'at_{e.cut:g}'] == e.faithfulness.agreement
+
+
+@pytest.mark.parametrize('sparsity', [0.0, 1.0, -0.2, 0.001])
+def test_a_sparsity_of_the_curve_that_will_not_do(sparsity):
+  with pytest.raises(ValueError, match='sparsity='):
+    gencnp_jax.evaluate(_explainers()[:1], IMAGES, sparsities=(0.5, sparsity))
+
+
+def test_the_curve_tells_methods_apart():
+  assert explainers_lib.CURVE == (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)

@@ -265,3 +265,49 @@ def test_examples_refuse_other_lengths(rows):
   words = rf'same number of rows.*got \[{rows}, 2'
   with pytest.raises(ValueError, match=words):
     plot.examples(*arguments)
+
+
+# sparsity curve
+
+CUTS = (0.7, 0.9, 0.99)
+
+
+def _curve():
+  return [
+    {'method': method, 'cut': cut, 'agreement': 1 - k * cut / 3, 'swap': None}
+    for k, method in enumerate(('GEN-CNP', 'NeuronMCT', 'Random'))
+    for cut in CUTS
+  ]
+
+
+def test_the_sparsity_curve_has_a_line_a_method_and_a_panel_a_metric():
+  figure = plot.sparsity_curve(_curve())
+  texts = _draw(figure)
+  assert _titles(figure) == ['Agreement ↑']  # Nothing else was measured.
+  (axes,) = figure.axes
+  for k, line in enumerate(axes.get_lines()):
+    np.testing.assert_allclose(line.get_xdata(), (0, 1, 2))
+    expected = [100 * (1 - k * cut / 3) for cut in CUTS]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+  assert [t.get_text() for t in axes.get_xticklabels()] == ['70', '90', '99']
+  assert {'GEN-CNP', 'NeuronMCT', 'Random'} <= set(texts)
+  colors = [line.get_color() for line in axes.get_lines()]
+  assert colors == palette.method_colors(['GEN-CNP', 'NeuronMCT', 'Random'])
+
+
+@pytest.mark.parametrize(
+  'sparsity, place',
+  [(0.7, 0), (0.8, 0.5), (0.945, 1.5), (0.99, 2), (0.1, -0.3), (0.999, 2.3)],
+)
+def test_a_methods_own_sparsity_is_ringed_where_it_lies(sparsity, place):
+  own = {'method': 'GEN-CNP', 'firing_sparsity': sparsity, 'agreement': 0.5}
+  figure = plot.sparsity_curve(_curve(), [own])
+  _draw(figure)
+  ring = figure.axes[0].get_lines()[-1]
+  np.testing.assert_allclose(ring.get_xdata(), [place])
+  np.testing.assert_allclose(ring.get_ydata(), [50])
+
+
+def test_a_sparsity_curve_of_nothing():
+  with pytest.raises(ValueError, match='sparsities='):
+    plot.sparsity_curve([])
