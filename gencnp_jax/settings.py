@@ -80,7 +80,7 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.temperature = 2.0  # DAQ's temperature.
   gencnp.layer_floor = 0.0  # Share of each layer that always fires.
   gencnp.alpha = 1.0  # Weight of the distillation.
-  gencnp.beta = 0.5  # Weight of the sparsity penalty.
+  gencnp.beta = 0.6  # Weight of the sparsity penalty.
   gencnp.gamma = 0.0  # Weight of the swap term.
   gencnp.penalty_reduction = 'layer_mean'  # layer_mean, mean or sum.
   gencnp.off = 'zero'  # What stands in for an off neuron: zero or mean.

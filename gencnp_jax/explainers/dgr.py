@@ -27,11 +27,11 @@ _MAX_RETRIES = 100
 class DGR(ScoredExplainer):
   """Learns gates a_i -> g_i * a_i under which the prediction stays.
 
-  The loss of an image is CE(softmax H(X), H(X; g)) + penalty * sum |g|, descended
-  by SGD with momentum, g clamped to [0, 100] after each step. Kept are the gates
-  of the lowest loss among those under which the target says the class to
-  explain; the pathway is the top of them. A loss belongs to the gates that it
-  was evaluated at, so the outcome of the last step is never kept.
+  The loss of an image is CE(softmax H(X), H(X; g)) + penalty * sum |g|,
+  descended by SGD with momentum, g clamped to [0, 100] after each step. Kept
+  are the gates of the lowest loss among those under which the target says the
+  class to explain; the pathway is the top of them. A loss belongs to the gates
+  that it was evaluated at, so the outcome of the last step is never kept.
 
   With `init='random'` (DGR_R) gates start uniform in [0, 1], and where no step
   kept the class, a tenth of the penalty is tried from the same start, up to 100
@@ -85,6 +85,11 @@ class DGR(ScoredExplainer):
   def name(self) -> str:
     """The method's name in tables."""
     return 'DGR' if self.init == 'ones' else 'DGR_R'
+
+  @property
+  def copies(self) -> int:
+    """Float32 copies of an image's activations that are held at the peak."""
+    return 12
 
   def scores(
     self, index: jax.Array, images: jax.Array, classes: jax.Array
@@ -191,8 +196,8 @@ class DGR(ScoredExplainer):
     """How often a tenth of the penalty is another run, `_MAX_RETRIES` at most.
 
     Over a run the penalty moves a gate by its pull, learning rate * penalty /
-    (1 - momentum), a step. Once that sum is lost in a gate's rounding, a smaller
-    penalty only repeats the run.
+    (1 - momentum), a step. Once that sum is lost in a gate's rounding, a
+    smaller penalty only repeats the run.
     """
     pull = self.learning_rate * self.penalty / (1.0 - self.momentum)
     lost = float(jnp.finfo(dtype).eps)

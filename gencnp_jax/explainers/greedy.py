@@ -74,6 +74,11 @@ class Greedy(ScoredExplainer):
       )
 
   @property
+  def copies(self) -> int:
+    """Float32 copies of an image's activations that are held at the peak."""
+    return 14
+
+  @property
   def is_cut_from_importance(self) -> bool:
     """Whether the top of the importance is a pathway at any sparsity."""
     return not (self.stop_when_flipped or self.quirk)

@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from gencnp_jax import pathway
 from gencnp_jax.explainers.base import (
   Scored,
   ScoredExplainer,
   class_to_explain,
 )
 
-# From this batch on more rows gain no speed, and one alpha at a time takes a
-# fifth of the memory (measured on AlexNet and two cores).
-_FEW_IMAGES = 32
+# Neurons of a batch beyond which more alphas at a time gain no speed (measured
+# on AlexNet and two cores) and cost a copy of the batch's activations each.
+_SMALL_BATCH = 1 << 19
 
 
 @struct.dataclass
@@ -29,7 +30,7 @@ class NeuronIntGrad(ScoredExplainer):
   Attributes:
     steps: number of alphas, evenly spaced from 0 to 1.
     chunk: alphas at a time; 0 for all of them where images are few, and one
-      by one where a batch fills the device by itself.
+      by one where the batch is large by itself.
 
   References:
     Khakzar et al. Neural Response Interpretation through the Lens of Critical
@@ -48,13 +49,13 @@ class NeuronIntGrad(ScoredExplainer):
     if self.chunk < 0:
       raise ValueError(
         f'chunk={self.chunk}: give the number of alphas to take at a time, '
-        'or 0 for all of them.'
+        'or 0 to have it chosen.'
       )
 
   @property
   def copies(self) -> int:
     """Float32 copies of an image's activations that are held at the peak."""
-    return 6 + 4 * self._alphas_at_a_time(_FEW_IMAGES + 1)
+    return 9 * min(self.chunk or 1, self.steps)
 
   def scores(
     self, index: jax.Array, images: jax.Array, classes: jax.Array
@@ -66,7 +67,9 @@ class NeuronIntGrad(ScoredExplainer):
     chosen = class_to_explain(logits, classes)
     one_hot = jax.nn.one_hot(chosen, logits.shape[-1], dtype=logits.dtype)
     alphas = jnp.linspace(0.0, 1.0, self.steps)
-    chunk = self._alphas_at_a_time(images.shape[0])
+    shapes = self.target.activation_shapes(images.shape[1:])
+    small = images.shape[0] * pathway.neuron_count(shapes) <= _SMALL_BATCH
+    chunk = min(self.steps, self.chunk or (self.steps if small else 1))
     even = self.steps - self.steps % chunk
 
     def layer_scores(layer, shape):
@@ -87,12 +90,7 @@ class NeuronIntGrad(ScoredExplainer):
         total, _ = add(total, alphas[even:])
       return jnp.abs(total / self.steps)
 
-    shapes = self.target.activation_shapes(images.shape[1:])
     return Scored(logits, tuple(layer_scores(*s) for s in enumerate(shapes)))
-
-  def _alphas_at_a_time(self, images: int) -> int:
-    chunk = self.chunk or (self.steps if images <= _FEW_IMAGES else 1)
-    return min(chunk, self.steps)
 
   def _logits(self, images, layer, gate):
     """Runs the target with one layer's gate, all others at 1."""

@@ -1,5 +1,7 @@
 """NeuronIntGrad against a loop over layers and alphas, and closed forms."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +72,7 @@ def test_int_grad_equals_the_loop(own, mean):
   assert np.abs(plain.importance[0] - found.importance[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize('steps, chunk', [(11, 1), (11, 4), (3, 2), (1, 5)])
+@pytest.mark.parametrize('steps, chunk', [(11, 1), (5, 2), (1, 5)])
 def test_chunks_change_nothing(steps, chunk):
   """Even ones, ragged ones, and more than there are alphas."""
   explainer = NeuronIntGrad(tiny.target(), 0.9, steps=steps, chunk=chunk)
@@ -82,13 +84,13 @@ def test_chunks_change_nothing(steps, chunk):
 
 
 def test_large_batches_take_one_alpha_at_a_time(monkeypatch):
-  monkeypatch.setattr('gencnp_jax.explainers.neuron_int_grad._FEW_IMAGES', 1)
+  monkeypatch.setattr('gencnp_jax.explainers.neuron_int_grad._SMALL_BATCH', 0)
   explainer = NeuronIntGrad(tiny.target(), 0.9, steps=7)
-  found = explainer(IMAGES)  # Two images a device.
+  found = explainer(IMAGES)
   expected = int_grad.scores(_params(), _normalised(IMAGES), steps=7)
   _close(found.importance, expected)
-  one_by_one = NeuronIntGrad(tiny.target(), 0.9, steps=7, chunk=1)
-  assert explainer.copies == one_by_one.copies
+  # That is what `copies` counts on, since small batches need not count.
+  assert explainer.copies == dataclasses.replace(explainer, chunk=1).copies
 
 
 def test_the_last_layer_is_linear_so_it_equals_neuron_mct():
@@ -135,10 +137,9 @@ def test_the_ramp_of_a_lone_neuron_is_all_that_the_logit_changes():
   np.testing.assert_allclose(taylor, [[3.0]], atol=1e-5)
 
 
-@pytest.mark.parametrize('batch_size', [1, 7])
-def test_batch_size_moves_only_neurons_within_rounding(batch_size):
+def test_batch_size_moves_only_neurons_within_rounding():
   one = NeuronIntGrad(tiny.target(), 0.6)(IMAGES)
-  other = NeuronIntGrad(tiny.target(), 0.6)(IMAGES, batch_size=batch_size)
+  other = NeuronIntGrad(tiny.target(), 0.6)(IMAGES, batch_size=1)
   scores = [s.astype(np.float64) for s in one.importance]
   reference.check_top(other.masks, scores, round(0.4 * tiny.NEURONS))
 

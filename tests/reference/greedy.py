@@ -39,14 +39,27 @@ def score(params, image, on, c, off):
   return abs(slopes.flat(effects))
 
 
-def order(masks, scores):
-  """Ranks from 0: neurons in order of (last step on, score there)."""
-  keys = []
-  for i in range(len(masks[0])):
-    last = max(s for s, mask in enumerate(masks) if mask[i])
-    keys.append((last, scores[last][i]))
-  place = {key: rank for rank, key in enumerate(sorted(set(keys)))}
-  return np.array([place[key] for key in keys])
+def check_order(order, masks, scores, rounding=1e-5):
+  """Checks that ranks follow (last step on, score there), ties included.
+
+  Scores of one step that differ by no more than rounding may swap.
+  """
+  last = np.sum(masks, axis=0) - 1
+  final = np.array([scores[step][i] for i, step in enumerate(last)])
+  turn = np.lexsort((final, order))
+  assert (np.diff(last[turn]) >= 0).all()
+  rises = np.diff(final[turn])
+  margin = rounding * final.max()
+  same_step = np.diff(last[turn]) == 0
+  assert (rises[same_step] >= -margin).all()
+  same_rank = np.diff(order[turn]) == 0
+  assert same_step[same_rank].all()
+  assert (rises[same_rank] <= margin).all()
+  # No rank is left out.
+  assert sorted(set(order.tolist())) == list(range(int(order.max()) + 1))
+  # A tie is a tie: neurons of score 0 of one step share a rank.
+  for step in np.unique(last[final == 0]):
+    assert len(set(order[(last == step) & (final == 0)])) == 1
 
 
 def says(params, image, on, off):
