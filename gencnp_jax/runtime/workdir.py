@@ -90,9 +90,10 @@ def check_config(
         'this config, or choose another folder with --workdir.'
       ) from error
     different = [
-      f'  {key}: the workdir has {before.get(key)!r}, this run {now.get(key)!r}'
-      for key in sorted(before.keys() | now.keys())
-      if before.get(key) != now.get(key)
+      f'  {key}: the workdir has {before[key]!r}, this run {now.get(key)!r}'
+      # A field that an earlier version did not have has changed nothing.
+      for key in sorted(before)
+      if before[key] != now.get(key)
       and key not in free
       and key.split('.')[0] not in free
     ]

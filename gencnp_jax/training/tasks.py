@@ -99,7 +99,7 @@ class Distillation:
 
   model: nn.Module
   alpha: float = 1.0
-  beta: float = 0.5
+  beta: float = 0.6
   gamma: float = 0.0
   penalty_reduction: str = 'layer_mean'
 

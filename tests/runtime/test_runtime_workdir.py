@@ -177,3 +177,11 @@ def test_write_json_is_all_or_nothing(tmp_path, monkeypatch):
   workdir.write_json(path, {'a': 3})
   assert json.loads(path.read_text()) == {'a': 3}
   assert [p.name for p in path.parent.iterdir()] == ['a.json']
+
+
+def test_a_field_of_a_later_version_is_no_difference(tmp_path):
+  workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2}}, ())
+  workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2, 'new': 0}}, ())
+  # From now on it is one like the others.
+  with pytest.raises(workdir.WorkdirError, match=r'b\.new: the workdir has 0'):
+    workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2, 'new': 1}}, ())
