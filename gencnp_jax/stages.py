@@ -47,7 +47,12 @@ def run(config: Any, path: epath.PathLike) -> None:
     if not any(directory.glob('*/*')):
       # A run that failed before it made anything binds no later one.
       (directory / workdir.CONFIG).unlink(missing_ok=True)
-    workdir.check_config(directory, config.to_dict(), settings.FREE)
+    workdir.check_config(
+      directory,
+      config.to_dict(),
+      settings.FREE,
+      settings.defaults().to_dict(),
+    )
     splits = _Lazy(lambda: data.load(config.data, config.seed))
     for name in chosen:
       start = time.monotonic()

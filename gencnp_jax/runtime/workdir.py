@@ -66,7 +66,10 @@ def open_workdir(
 
 
 def check_config(
-  workdir: epath.Path, config: Mapping[str, Any], free: tuple[str, ...]
+  workdir: epath.Path,
+  config: Mapping[str, Any],
+  free: tuple[str, ...],
+  defaults: Mapping[str, Any] | None = None,
 ) -> None:
   """Stores the config of a new workdir, or compares with the one that made it.
 
@@ -74,6 +77,7 @@ def check_config(
     workdir: an opened workdir.
     config: nested mapping of JSON values.
     free: fields, or whole sections, that may change between runs.
+    defaults: what a field was before there was such a field, nested likewise.
 
   Raises:
     WorkdirError: names the fields that differ.
@@ -83,6 +87,7 @@ def check_config(
   if path.exists():
     try:
       before = _flat(json.loads(path.read_text()))
+      before = _flat(json.loads(json.dumps(defaults or {}))) | before
     # Text that is no JSON, bytes that are no text, JSON that is no mapping.
     except (ValueError, AttributeError) as error:
       raise WorkdirError(
@@ -90,10 +95,9 @@ def check_config(
         'this config, or choose another folder with --workdir.'
       ) from error
     different = [
-      f'  {key}: the workdir has {before[key]!r}, this run {now.get(key)!r}'
-      # A field that an earlier version did not have has changed nothing.
-      for key in sorted(before)
-      if before[key] != now.get(key)
+      f'  {key}: the workdir has {before.get(key)!r}, this run {now.get(key)!r}'
+      for key in sorted(before.keys() | now.keys())
+      if before.get(key) != now.get(key)
       and key not in free
       and key.split('.')[0] not in free
     ]

@@ -179,9 +179,13 @@ def test_write_json_is_all_or_nothing(tmp_path, monkeypatch):
   assert [p.name for p in path.parent.iterdir()] == ['a.json']
 
 
-def test_a_field_of_a_later_version_is_no_difference(tmp_path):
-  workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2}}, ())
-  workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2, 'new': 0}}, ())
-  # From now on it is one like the others.
-  with pytest.raises(workdir.WorkdirError, match=r'b\.new: the workdir has 0'):
-    workdir.check_config(tmp_path, {'a': 1, 'b': {'c': 2, 'new': 1}}, ())
+def test_a_field_of_a_later_version_had_its_default(tmp_path):
+  stored = {'a': 1, 'b': {'c': 2}}
+  defaults = {'a': 0, 'b': {'c': 0, 'new': (0,)}}
+  workdir.check_config(tmp_path, stored, (), defaults)
+  later = {'a': 1, 'b': {'c': 2, 'new': (1,)}}
+  with pytest.raises(workdir.WorkdirError, match=r'b\.new: .*has \[0\]') as e:
+    workdir.check_config(tmp_path, later, (), defaults)
+  assert 'a:' not in str(e.value) and 'b.c' not in str(e.value)
+  later['b']['new'] = (0,)
+  workdir.check_config(tmp_path, later, (), defaults)
