@@ -15,13 +15,10 @@ from absl import logging
 from flax import struct
 
 from gencnp_jax import pathway, selection
+from gencnp_jax.explainers import inputs
 from gencnp_jax.runtime import devices
 from gencnp_jax.target import Arrays, Target
 
-# Bytes that a batch may take where the device does not say what it has.
-_BATCH_BYTES = 1 << 30
-# Larger batches gain no speed.
-_MAX_BATCH = 512
 # Share of pathways with an empty layer that is worth a word.
 _TRIVIAL = 0.01
 
@@ -124,11 +121,11 @@ class Explainer:
       ValueError: no images, images that are not finite or not of a shape that
         the target takes, classes out of range.
     """
-    images = check_images(images)
+    images = inputs.check_images(images)
     if classes is None:
       classes = np.full(len(images), -1)
     else:
-      classes = _check_classes(classes, self.target, images)
+      classes = inputs.check_classes(classes, self.target, images)
     rows = devices.collect_rows(
       _explain_with_importance if importance else _explain,
       self,
@@ -136,7 +133,7 @@ class Explainer:
       images,
       np.asarray(classes, np.int32),
       batch_size=batch_size
-      or batch_size_that_fits(self.target, images, self.copies),
+      or inputs.batch_size_that_fits(self.target, images, self.copies),
     )
     shapes = self.target.activation_shapes(images.shape[1:])
     explanation = pathway.Explanation(
@@ -217,78 +214,17 @@ def activation_means(
   Returns:
     Per layer float32 `[h_i, w_i, c_i]`.
   """
-  images = check_images(images)
+  images = inputs.check_images(images)
   total = None
   for _, rows in devices.map_rows(
     _record,
     target,
     images,
-    batch_size=batch_size or batch_size_that_fits(target, images),
+    batch_size=batch_size or inputs.batch_size_that_fits(target, images),
   ):
     sums = [r.sum(0, dtype=np.float64) for r in rows]
     total = sums if total is None else [a + b for a, b in zip(total, sums)]
   return tuple((t / len(images)).astype(np.float32) for t in total)
-
-
-def batch_size_that_fits(
-  target: Target, images: np.ndarray, copies: int = 16
-) -> int:
-  """Returns a batch size whose activations fit on the devices.
-
-  Args:
-    target: the classifier.
-    images: `[n, h, w, channels]`.
-    copies: see `Explainer.copies`.
-  """
-  neurons = pathway.neuron_count(target.activation_shapes(images.shape[1:]))
-  stats = jax.local_devices()[0].memory_stats() or {}
-  budget = stats.get('bytes_limit', 2 * _BATCH_BYTES) // 2
-  fits = budget // (copies * 4 * neurons)
-  return int(max(1, min(_MAX_BATCH, fits))) * jax.local_device_count()
-
-
-def check_images(images: Any) -> np.ndarray:
-  """Returns images as an array `[n, h, w, channels]`.
-
-  Raises:
-    ValueError: another rank, no image, or values that are not finite.
-  """
-  images = np.asarray(images)
-  if images.ndim != 4:
-    raise ValueError(
-      f'images must be [n, h, w, channels]; got shape {images.shape}. For a '
-      'single image pass image[None].'
-    )
-  if not len(images):
-    raise ValueError('images is empty; pass at least one.')
-  if images.dtype != np.uint8:
-    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
-    if bad.size:
-      raise ValueError(
-        f'images[{bad[0]}] holds NaN or infinite values ({bad.size} of '
-        f'{len(images)} images do); remove or repair them.'
-      )
-  return images
-
-
-def _check_classes(classes: Any, target: Target, images: np.ndarray):
-  classes = np.asarray(classes)
-  count = target.num_classes(images.shape[1:])
-  if classes.shape != (len(images),):
-    raise ValueError(
-      f'classes has shape {classes.shape}; there are {len(images)} images.'
-    )
-  if not np.issubdtype(classes.dtype, np.integer):
-    raise ValueError(
-      f'classes are {classes.dtype}; pass class numbers as integers.'
-    )
-  wrong = np.flatnonzero((classes < 0) | (classes >= count))
-  if wrong.size:
-    raise ValueError(
-      f'classes[{wrong[0]}]={classes[wrong[0]]}: the target has {count} '
-      f'classes, 0 to {count - 1}.'
-    )
-  return classes
 
 
 def _record(target: Target, images: jax.Array) -> Arrays:

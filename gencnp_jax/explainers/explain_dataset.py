@@ -1,20 +1,15 @@
 """Explains a whole data set into a folder, shard by shard.
 
-out_dir/about.json        whose run it is, and the SHA-256 of each shard
-out_dir/shard_00000.npz   the `Explanation` of the first images, and so on
-
 A run may end at any moment: a shard gets its name when it is whole, about.json
 lists it thereafter, and the same call goes on from what is listed.
+`explained_dataset.py` says what lies in the folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
-import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -22,105 +17,10 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import pathway
 from gencnp_jax.data import Dataset
-from gencnp_jax.explainers import base
+from gencnp_jax.explainers import base, explained_dataset, inputs
 from gencnp_jax.runtime import progress, workdir
 from gencnp_jax.target import Target
-
-ABOUT = 'about.json'
-FORMAT = 1
-"""Version of the folder that `explain_dataset` writes."""
-_KIND = 'explained data set'
-
-
-@dataclasses.dataclass(frozen=True)
-class ExplainedDataset:
-  """The pathways of a data set, in a folder.
-
-  Attributes:
-    path: the folder.
-    about: what made it: method, explainer's fields, digests, sizes.
-  """
-
-  path: epath.Path
-  about: dict[str, Any]
-
-  @classmethod
-  def open(cls, out_dir: epath.PathLike) -> ExplainedDataset:
-    """Opens what `explain_dataset` finished, by path alone.
-
-    Args:
-      out_dir: the folder; local or `gs://`.
-
-    Raises:
-      ValueError: nothing there, shards that are still missing, or a folder that
-        something else wrote.
-    """
-    path = epath.Path(out_dir)
-    about = _read_about(path)
-    if about is None:
-      raise ValueError(
-        f'{path}: there is no {ABOUT} here, so explain_dataset has not '
-        'finished a shard in this folder.'
-      )
-    parts = _parts(about)
-    there = [n for n in parts if n in about['shards'] and (path / n).exists()]
-    if len(there) < len(parts):
-      raise ValueError(
-        f'{path}: {len(there)} of {len(parts)} shards are there; the same '
-        'explain_dataset call goes on with the others.'
-      )
-    return cls(path, about)
-
-  def __len__(self) -> int:
-    return self.about['images']
-
-  def shards(self) -> Iterator[pathway.Explanation]:
-    """Yields the explanations of consecutive images, a shard at a time.
-
-    Raises:
-      ValueError: a shard that was damaged since it was written.
-    """
-    for name in _parts(self.about):
-      fault = _fault(self.path / name, self.about)
-      if fault:
-        raise ValueError(
-          f'{fault}. The same explain_dataset call makes it again.'
-        )
-      yield pathway.Explanation.load(self.path / name)
-
-  def load(self) -> pathway.Explanation:
-    """Returns one explanation of all images: a byte a neuron and image.
-
-    Raises:
-      ValueError: as `shards`.
-    """
-    shards = list(self.shards())
-
-    def join(field):
-      return jax.tree.map(
-        lambda *rows: np.concatenate(rows), *[getattr(s, field) for s in shards]
-      )
-
-    return pathway.Explanation(
-      masks=join('masks'),
-      logits=join('logits'),
-      pathway_logits=join('pathway_logits'),
-      importance=join('importance'),
-      tied=join('tied'),
-      method=self.about['method'],
-    )
-
-  @property
-  def firing_sparsity(self) -> np.ndarray:
-    """Share of neurons switched off, float32 `[n]`; reads every shard."""
-    return np.concatenate([s.firing_sparsity for s in self.shards()])
-
-  @property
-  def agreement(self) -> np.ndarray:
-    """Whether the target says the same class, bool `[n]`; reads every shard."""
-    return np.concatenate([s.agreement for s in self.shards()])
 
 
 def explain_dataset(
@@ -131,7 +31,7 @@ def explain_dataset(
   batch_size: int | None = None,
   shard_size: int = 1024,
   importance: bool = False,
-) -> ExplainedDataset:
+) -> explained_dataset.ExplainedDataset:
   """Explains a data set into a folder, and goes on where a run was ended.
 
   What is found equals `explainer(images)` of all images at once, bit for bit at
@@ -155,21 +55,21 @@ def explain_dataset(
     ValueError: images that the target does not take, sizes below 1, a folder
       that is not writable, is in use, or holds another run.
   """
-  images = base.check_images(
+  images = inputs.check_images(
     dataset.images if isinstance(dataset, Dataset) else dataset
   )
   for name, value in (('batch_size', batch_size), ('shard_size', shard_size)):
     if value is not None and value < 1:
       raise ValueError(f'{name}={value}: it must be at least 1.')
   with workdir.open_workdir(out_dir, 'out_dir') as folder:
-    before = _read_about(folder)
+    before = explained_dataset.read_about(folder)
     if batch_size is None and before is not None:
       batch_size = before['batch_size']
     about = _about(explainer, images, batch_size, shard_size, importance)
     _check_same_run(folder, before, about)
     _remove_half_written(folder)
     about['shards'] = _whole_shards(folder, before)
-    parts = _parts(about)
+    parts = explained_dataset.parts_of(about)
     missing = {k: v for k, v in parts.items() if k not in about['shards']}
     todo = sum(part.stop - part.start for part in missing.values())
     with progress.Progress(
@@ -183,27 +83,27 @@ def explain_dataset(
           first_index=part.start,
         )
         # Not before: a call that explains nothing binds no later one.
-        if not (folder / ABOUT).exists():
-          workdir.write_json(folder / ABOUT, about)
+        if not (folder / explained_dataset.ABOUT).exists():
+          workdir.write_json(folder / explained_dataset.ABOUT, about)
         found.save(folder / name)
-        about['shards'][name] = _file_digest(folder / name)
+        about['shards'][name] = explained_dataset.file_digest(folder / name)
         about['shards'] = dict(sorted(about['shards'].items()))
-        workdir.write_json(folder / ABOUT, about)
+        workdir.write_json(folder / explained_dataset.ABOUT, about)
         bar.update(len(found))
-  return ExplainedDataset(folder, about)
+  return explained_dataset.ExplainedDataset(folder, about)
 
 
 def _about(explainer, images, batch_size, shard_size, importance):
   """Returns what makes a run this run and no other, JSON values alone."""
-  batch_size = batch_size or base.batch_size_that_fits(
+  batch_size = batch_size or inputs.batch_size_that_fits(
     explainer.target, images, explainer.copies
   )
   devices = jax.local_device_count()
   # As it is run: no larger than the images need, the devices divide it.
   batch = -(-min(batch_size, len(images)) // devices) * devices
   return {
-    'kind': _KIND,
-    'format': FORMAT,
+    'kind': explained_dataset.KIND,
+    'format': explained_dataset.FORMAT,
     'method': explainer.name,
     **_describe(explainer, 'explainer.'),
     'images': len(images),
@@ -245,52 +145,13 @@ def _digest(tree: Any) -> str:
   return digest.hexdigest()
 
 
-def _file_digest(path: epath.Path) -> str:
-  return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _parts(about: dict[str, Any]) -> dict[str, slice]:
-  """Returns which images each shard holds: name -> slice."""
-  n, batch = about['images'], about['batch_size']
-  # Fewer images than a batch would be run as a smaller batch, which may round
-  # otherwise: no shard starts less than a batch before the end.
-  starts = range(0, max(n - batch, 0) + 1, about['shard_size'])
-  return {
-    f'shard_{i:05d}.npz': slice(start, stop)
-    for i, (start, stop) in enumerate(itertools.pairwise([*starts, n]))
-  }
-
-
-def _read_about(folder: epath.Path) -> dict[str, Any] | None:
-  """Reads about.json; None where there is none."""
-  path = folder / ABOUT
-  if not path.exists():
-    return None
-  try:
-    about = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise ValueError(
-      f'{path} is damaged ({error}), so nobody can say whose shards these are. '
-      f'Choose another out_dir, or remove {folder} to start over.'
-    ) from error
-  if not isinstance(about, dict) or about.get('kind') != _KIND:
-    raise ValueError(
-      f'{path} was not written by explain_dataset. Choose another out_dir.'
-    )
-  if about['format'] != FORMAT:
-    raise ValueError(
-      f'{path}: format {about["format"]}; this version reads format {FORMAT}.'
-    )
-  return about
-
-
 def _check_same_run(folder: epath.Path, before: dict | None, now: dict) -> None:
   """Raises where a folder holds another run, and names what differs."""
   if before is None:
     if any(folder.glob('shard_*.npz')):
       raise ValueError(
-        f'out_dir={folder} holds shards, but no {ABOUT} that says whose. '
-        'Choose another out_dir.'
+        f'out_dir={folder} holds shards, but no {explained_dataset.ABOUT} that '
+        'says whose. Choose another out_dir.'
       )
     return
   names = [*now, *sorted(before.keys() - now.keys() - {'shards'})]
@@ -310,7 +171,7 @@ def _check_same_run(folder: epath.Path, before: dict | None, now: dict) -> None:
 
 def _remove_half_written(folder: epath.Path) -> None:
   """Removes the temporary files of a run that was killed."""
-  for pattern in ('.shard_*.npz.*', f'.{ABOUT}.*'):
+  for pattern in ('.shard_*.npz.*', f'.{explained_dataset.ABOUT}.*'):
     for path in folder.glob(pattern):
       path.unlink()
 
@@ -319,32 +180,15 @@ def _whole_shards(folder: epath.Path, before: dict | None) -> dict[str, str]:
   """Returns the shards to keep and their digests; names the damaged ones."""
   if before is None:
     return {}
-  parts, whole = _parts(before), {}
+  parts, whole = explained_dataset.parts_of(before), {}
   for name in parts:
     path = folder / name
     if not path.exists():
       continue
-    fault = _fault(path, before)
+    fault = explained_dataset.fault_of(path, before)
     if fault:
       logging.warning('%s; it is made again.', fault)
     else:
       whole[name] = before['shards'][name]
   logging.info('%s: %d of %d shards are there.', folder, len(whole), len(parts))
   return whole
-
-
-def _fault(path: epath.Path, about: dict[str, Any]) -> str | None:
-  """Returns what is wrong with a shard, or None.
-
-  NumPy does not see every flipped bit of an .npz file: a shape in a header may
-  shrink, an array may lose its name.
-  """
-  if not path.exists():
-    return f'{path} is gone'
-  expected = about['shards'].get(path.name)
-  if expected is None:
-    return f'{path} was not finished'
-  found = _file_digest(path)
-  if found != expected:
-    return f'{path} is damaged: SHA-256 {found} instead of {expected}'
-  return None

@@ -10,7 +10,7 @@ from gencnp_jax.explainers import (
   Random,
   activation_means,
 )
-from gencnp_jax.explainers.base import batch_size_that_fits
+from gencnp_jax.explainers.inputs import batch_size_that_fits
 from tests import tiny
 from tests.reference import explainers as reference
 from tests.training.conftest import compile_once  # noqa: F401
