@@ -68,7 +68,7 @@ class Faithfulness:
 
 
 @dataclasses.dataclass(frozen=True)
-class FaithfulnessSums:
+class FaithfulnessSums(sums.Added):
   """Sums over images, to be added; `FaithfulnessSums()` is zero."""
 
   correct: sums.Mean = sums.NONE
@@ -80,12 +80,6 @@ class FaithfulnessSums:
   increase_of_risers: sums.Mean = sums.NONE
   decrease_of_fallers: sums.Mean = sums.NONE
   firing: firing.FiringSums = firing.NONE
-
-  def __add__(self, other: FaithfulnessSums) -> FaithfulnessSums:
-    names = [field.name for field in dataclasses.fields(self)]
-    return FaithfulnessSums(
-      **{name: getattr(self, name) + getattr(other, name) for name in names}
-    )
 
   def result(self) -> Faithfulness:
     """Divides, once.

@@ -56,7 +56,7 @@ class Leakage:
 
 
 @dataclasses.dataclass(frozen=True)
-class LeakageSums:
+class LeakageSums(sums.Added):
   """Sums over images, to be added; `LeakageSums()` is zero."""
 
   swap: sums.Mean = sums.NONE
@@ -64,12 +64,6 @@ class LeakageSums:
   blank: sums.Mean = sums.NONE
   disconnected: sums.Mean = sums.NONE
   empty_layer: sums.Mean = sums.NONE
-
-  def __add__(self, other: LeakageSums) -> LeakageSums:
-    names = [field.name for field in dataclasses.fields(self)]
-    return LeakageSums(
-      **{name: getattr(self, name) + getattr(other, name) for name in names}
-    )
 
   def result(self) -> Leakage:
     """Divides, once.

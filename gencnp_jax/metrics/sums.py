@@ -8,6 +8,7 @@ whatever the batch size and the device count.
 from __future__ import annotations
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 
@@ -54,6 +55,16 @@ class Mean:
 
 NONE = Mean()
 """Nothing counted yet: the zero of `+`."""
+
+
+class Added:
+  """A dataclass of sums that is added field by field."""
+
+  def __add__(self, other: Self) -> Self:
+    names = [field.name for field in dataclasses.fields(self)]
+    return type(self)(
+      **{name: getattr(self, name) + getattr(other, name) for name in names}
+    )
 
 
 def ratio(total: float, count: float) -> float:
