@@ -125,14 +125,13 @@ def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
   loaded = splits()
   content = evaluation.measure(config, generative, loaded, folder)
   data_set, model = config.data.name, config.target.model
-  tables = (
-    *comparison.tables(content['rows'], data_set, model),
-    *report_lib.comparison.curve_tables(content['curve']),
-  )
-  for table in tables:
+  tables = comparison.tables(content['rows'], data_set, model)
+  curve = report_lib.comparison.curve_tables(content['curve'])
+  for table in (*tables, *curve):
     (folder / f'{table.slug}.csv').write_text(table.to_csv())
-    print(table.to_text(), flush=True)
-    print()
+  # One table of the curve says enough on a console; the report has them all.
+  for table in (*tables, *curve[:1]):
+    print(table.to_text(), end='\n\n', flush=True)
   # Last: where it is, the stage is done.
   workdir.write_json(
     folder / products.RESULTS,
