@@ -39,6 +39,40 @@ SIGNATURES = [
   (explainers.OriginalActivation, {'target': NONE, 'sparsity': NONE}),
   (explainers.NeuronMCT, {'target': NONE, 'sparsity': NONE, 'seed': 0}),
   (
+    explainers.NeuronIntGrad,
+    {'target': NONE, 'sparsity': NONE, 'seed': 0, 'off': None, 'steps': 11},
+  ),
+  (
+    explainers.Greedy,
+    {
+      'target': NONE,
+      'sparsity': NONE,
+      'seed': 0,
+      'off': None,
+      'stop_when_flipped': False,
+      'quirk': False,
+    },
+  ),
+  (
+    explainers.DGR,
+    {
+      'target': NONE,
+      'sparsity': NONE,
+      'init': 'ones',
+      'num_steps': 1000,
+      'seed': 0,
+      'off': None,
+    },
+  ),
+  (
+    gencnp_jax.evaluate,
+    {'explainers': NONE, 'images': NONE, 'labels': None, 'sparsities': ()},
+  ),
+  (
+    gencnp_jax.explain_dataset,
+    {'explainer': NONE, 'dataset': NONE, 'out_dir': NONE, 'batch_size': None},
+  ),
+  (
     explainers.NeuronMCT.__call__,
     {'images': NONE, 'classes': None, 'batch_size': None},
   ),
@@ -78,7 +112,6 @@ SIGNATURES = [
     gencnp_jax.class_pathways,
     {'masks': NONE, 'labels': NONE, 'threshold': NONE},
   ),
-  (gencnp_jax.evaluate, {'explainers': NONE, 'images': NONE, 'labels': None}),
   (gencnp_jax.load_explainer, {'workdir': NONE}),
   (gencnp_jax.Explanation.save, {'path': NONE}),
   (gencnp_jax.Explanation.load, {'path': NONE}),

@@ -62,6 +62,11 @@ class DGR(ScoredExplainer):
   momentum: float = struct.field(pytree_node=False, default=0.9)
 
   def __post_init__(self):
+    if isinstance(self.seed, str):
+      raise ValueError(
+        f'seed={self.seed!r}: the seed is an integer; pass init by its name, '
+        f'DGR(target, sparsity, init={self.seed!r}).'
+      )
     if self.init not in INITS:
       raise ValueError(f'init={self.init!r}: choose one of {", ".join(INITS)}.')
     if self.num_steps < 1:

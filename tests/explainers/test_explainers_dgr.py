@@ -247,3 +247,8 @@ def test_names():
 def test_illegal_fields(fields, message):
   with pytest.raises(ValueError, match=message):
     DGR(tiny.target(), 0.9, **fields)
+
+
+def test_init_in_the_place_of_the_seed():
+  with pytest.raises(ValueError, match=r"DGR.*init='random'"):
+    DGR(tiny.target(), 0.9, 'random')
