@@ -194,6 +194,14 @@ def test_a_method_more_measures_that_method_alone(copy, monkeypatch):
   ]
 
 
+def test_more_examples_are_explained_anew(copy, monkeypatch):
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(copy, **{'evaluate.examples': 5})
+  assert measured == ['GEN-CNP']
+  examples = pathway.Explanation.load(copy / 'evaluate' / 'examples.npz')
+  assert len(examples) == 5
+
+
 @pytest.mark.parametrize('damage', ['', '{', '[]', '{"settings": 3}'])
 def test_an_interrupted_evaluation_goes_on(copy, damage, monkeypatch):
   """With the method that is missing, or whose file is damaged."""

@@ -83,7 +83,8 @@ def measure(
     _write_details(folder, compared[0], images, shown)
     return compared
 
-  parts = [_part(folder, 'gencnp', settled, own)]
+  with_examples = settled | {'examples': section.examples}
+  parts = [_part(folder, 'gencnp', with_examples, own)]
   # Pathways that are all or nothing still have baselines to stand beside.
   shapes = generative.target.activation_shapes(images.shape[1:])
   neuron = 1 / pathway.neuron_count(shapes)
