@@ -74,3 +74,19 @@ def test_what_no_lowering_of_ours_can_do_is_native():
   with ops.use_lowering('patches'):
     empty = lowering.select((2, 2, 2, 4), (5, 5, 4, 4), VALID, (1, 1))
   assert empty == 'native'
+
+
+@pytest.mark.parametrize('row', SHAPES, ids=str)
+def test_no_native_convolution_inside_a_loop(row):
+  expected, side, c_in, c_out, k, padding, stride = row
+  shapes = (128, side, side, c_in), (k, k, c_in, c_out), padding
+  with ops.inside_loop():
+    found = lowering.select(*shapes, (stride, stride))
+  assert found == ('patches' if expected == 'native' else expected)
+  assert lowering.select(*shapes, (stride, stride)) == expected
+
+
+def test_a_forced_lowering_stays_inside_a_loop():
+  shapes = (4, 16, 16, 8), (3, 3, 8, 8), SAME, (1, 1)
+  with ops.use_lowering('native'), ops.inside_loop():
+    assert lowering.select(*shapes) == 'native'
