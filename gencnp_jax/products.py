@@ -144,6 +144,11 @@ def about(config: Any, loaded: data.Splits, kind: str) -> dict[str, Any]:
   }
 
 
+def device() -> str:
+  """Returns how many devices of which kind compute."""
+  return f'{jax.device_count()} x {jax.devices()[0].device_kind}'
+
+
 def versions() -> dict[str, str]:
   """Returns the versions that numbers depend on."""
   return {

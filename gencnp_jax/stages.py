@@ -11,7 +11,6 @@ import json
 import time
 from typing import Any
 
-import jax
 import numpy as np
 from absl import logging
 from etils import epath
@@ -123,6 +122,9 @@ def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
     return
   generative = products.needed(directory, 'gencnp', workspace.load_explainer)
   loaded = splits()
+  # What is there was measured with other settings, in part or in whole.
+  for path in (folder / products.RESULTS, *folder.glob('*.csv')):
+    path.unlink(missing_ok=True)
   content = evaluation.measure(config, generative, loaded, folder)
   data_set, model = config.data.name, config.target.model
   tables = comparison.tables(content['rows'], data_set, model)
@@ -173,6 +175,9 @@ _STAGES = {
 
 
 def _train(config, section, directory, stage, task, frozen, loaded, about):
+  # What is trained anew has not been evaluated.
+  if (directory / 'evaluate').exists():
+    (directory / 'evaluate').rmtree()
   where = workspace.checkpoint_directory(directory, stage)
   with checkpoints.Checkpoints(where, about) as saved:
     training.train(
@@ -191,13 +196,12 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
 
 
 def _facts(config, loaded, content: dict[str, Any]) -> dict[str, Any]:
-  device = jax.devices()[0]
   return {
     'target': config.target.model,
     'data set': loaded.test.name,
     f'{config.evaluate.split} images': content['rows'][0]['images'],
     'seed': config.seed,
-    'device': f'{jax.device_count()} x {device.device_kind}',
+    'device': products.device(),
     'evaluation': f'{content["seconds"]:.0f} s, float32 products in full precision',
     'date': datetime.date.today().isoformat(),
     'versions': ', '.join(f'{k} {v}' for k, v in products.versions().items()),

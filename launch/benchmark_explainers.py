@@ -80,7 +80,9 @@ def _walk(jaxpr):
       yield 2.0 * math.prod(eqn.outvars[0].aval.shape) * taken
     for value in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_body):
       if _is_body(value):
-        yield from _walk(getattr(value, 'jaxpr', value))
+        times = eqn.params.get('length', 1)  # Of a scan.
+        for operations in _walk(getattr(value, 'jaxpr', value)):
+          yield times * operations
 
 
 def _is_body(value) -> bool:

@@ -15,7 +15,15 @@ import time
 import numpy as np
 import pytest
 
-from gencnp_jax import data, explainers, pathway, settings, stages, workspace
+from gencnp_jax import (
+  data,
+  explainers,
+  pathway,
+  products,
+  settings,
+  stages,
+  workspace,
+)
 from gencnp_jax.runtime import run_log
 from tests import tiny
 from tests.training.conftest import compile_once  # noqa: F401
@@ -192,6 +200,65 @@ def test_a_method_more_measures_that_method_alone(copy, monkeypatch):
     'NeuronIntGrad',
     'Random',
   ]
+
+
+def test_an_interrupted_evaluation_with_other_settings_leaves_no_mixture(
+  copy, monkeypatch
+):
+  """The numbers of one setting beside the pictures of another."""
+  evaluate = explainers.evaluate
+
+  def stop(methods, *args, **kwargs):
+    if methods[0].name == 'Random':
+      raise KeyboardInterrupt
+    return evaluate(methods, *args, **kwargs)
+
+  other = {'evaluate.limit': 8, 'stages': 'evaluate'}
+  with monkeypatch.context() as patch:
+    patch.setattr(explainers, 'evaluate', stop)
+    with pytest.raises(KeyboardInterrupt):
+      tiny.run(copy, **other)
+  assert not list((copy / 'evaluate').glob('*.csv'))
+  with pytest.raises(ValueError, match='needs the results'):
+    tiny.run(copy, stages='report')
+  tiny.run(copy)  # The settings of before: nothing of the other is left.
+  with np.load(copy / 'evaluate' / 'details.npz') as details:
+    sparsity = details['sparsity']
+  own = _results(copy)['rows'][0]
+  assert own['images'] == len(sparsity) == 24
+  assert own['firing_sparsity'] == pytest.approx(sparsity.mean(), abs=1e-6)
+
+
+def test_numbers_of_another_device_or_version_are_measured_again(
+  copy, monkeypatch
+):
+  monkeypatch.setattr(products, 'device', lambda: '8 x another')
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(copy, **{'evaluate.limit': 23})
+  assert len(measured) == 4
+  (copy / 'evaluate' / 'results.json').unlink()
+  tiny.run(copy, **{'evaluate.limit': 23})
+  assert len(measured) == 4 and _results(copy)['facts']['device'].startswith(
+    '8'
+  )
+  monkeypatch.undo()
+  measured = _count_evaluations(monkeypatch)
+  (copy / 'evaluate' / 'results.json').unlink()
+  tiny.run(copy, **{'evaluate.limit': 23})
+  assert len(measured) == 4
+
+
+def test_another_sparsity_of_the_baselines_leaves_gencnp(copy, monkeypatch):
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(copy, **{'evaluate.sparsity': 0.75, 'stages': 'evaluate'})
+  assert measured == ['NeuronMCT', 'Original Activation', 'Random']
+
+
+def test_what_is_trained_anew_is_evaluated_anew(copy, monkeypatch):
+  shutil.rmtree(copy / 'gencnp')
+  measured = _count_evaluations(monkeypatch)
+  tiny.run(copy)
+  assert measured == ['GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random']
 
 
 def test_more_examples_are_explained_anew(copy, monkeypatch):

@@ -16,7 +16,14 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import data, explainers, metrics, pathway, settings
+from gencnp_jax import (
+  data,
+  explainers,
+  metrics,
+  pathway,
+  products,
+  settings,
+)
 from gencnp_jax.runtime import workdir
 
 DETAILS = 'details.npz'
@@ -34,7 +41,7 @@ BASELINES = {
 """Word in `evaluate.methods` -> explainer of (target, sparsity, seed, off)."""
 
 # What may differ between a method's stored numbers and the run that reads them.
-_FREE = ('methods', 'examples')
+_FREE = ('methods', 'examples', 'sparsity')
 
 
 def measure(
@@ -75,6 +82,7 @@ def measure(
     'seed': config.seed,
   }
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
+  settled |= {'device': products.device(), 'versions': products.versions()}
   folder.mkdir(parents=True, exist_ok=True)
 
   def own():

@@ -68,7 +68,7 @@ def write_report(
       'measures the mask, not the evidence in the image.',
       tables=(leakage,),
     ),
-    *_curve(content['curve'], own),
+    *_curve(content.get('curve', []), own),
     Section('How long it takes', tables=(speed,)),
     Section(
       'How many neurons an image needs',
@@ -91,7 +91,7 @@ def write_report(
       'Examples',
       figures=(
         (
-          'The first test images and their pathways: at each position the '
+          'The first images and their pathways: at each position the '
           'share of channels that are on. Beside each image the prediction, '
           'and its confidence without and with the pathway.',
           plot.examples(
@@ -164,7 +164,7 @@ def _target_sentence(own: dict[str, Any], config: Any) -> str:
   printed = paper.target_accuracy(config.data.name, config.target.model)
   if printed is not None:
     said += f' (the paper’s: {100 * printed:.2f} %)'
-  return said + ' of the test images.'
+  return said + ' of the images.'
 
 
 def _per_class(

@@ -35,8 +35,8 @@ class DGR(ScoredExplainer):
   that it was evaluated at, so the outcome of the last step is never kept.
 
   With `init='random'` (DGR_R) gates start uniform in [0, 1], and where no step
-  kept the class, a tenth of the penalty is tried from the same start, up to 100
-  times. Where none kept it to the end (or, with `init='ones'`, in the only run)
+  kept the class, a tenth of the penalty is tried from the same start, again and
+  again (100 times at most) until it is lost in rounding: 7 times by default. Where none kept it to the end (or, with `init='ones'`, in the only run)
   the gates after the last step are taken. The CE draws towards the target's own
   prediction: explaining another class than that rarely finds gates that say it.
 
@@ -240,7 +240,7 @@ class DGR(ScoredExplainer):
 
     Over a run the penalty moves a gate by its pull, learning rate * penalty /
     (1 - momentum), a step. Once that sum is lost in a gate's rounding, a
-    smaller penalty only repeats the run.
+    smaller penalty repeats the run to rounding.
     """
     pull = self.learning_rate * self.penalty / (1.0 - self.momentum)
     lost = float(jnp.finfo(dtype).eps)

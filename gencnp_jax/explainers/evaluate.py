@@ -194,10 +194,12 @@ def _evaluate_one(
     for count in counts:
       masks, tied = cut((np.int32(count), seed), found.importance, index)
       worn.append((masks, tied))
-    return found.logits, [
+    rows = [
       measure((*wearing, blank), images, partner_images, masks, tied)
       for masks, tied in worn
     ]
+    # Or the next batch's explaining would be timed while this one is measured.
+    return jax.block_until_ready((found.logits, rows))
 
   n = len(shared.images)
   sums = [_Sums(shared) for _ in range(1 + len(counts))]

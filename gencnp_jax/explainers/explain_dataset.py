@@ -35,7 +35,7 @@ def explain_dataset(
   """Explains a data set into a folder, and goes on where a run was ended.
 
   What is found equals `explainer(images)` of all images at once, bit for bit at
-  equal batch size. Shards that are there and whole are kept; a damaged one is
+  equal batch size (unless memory forced a smaller one). Shards that are there and whole are kept; a damaged one is
   named in the log and made again. Two runs are told apart by the values of all
   arrays and fields, functions by their names alone.
 

@@ -241,6 +241,7 @@ def map_blocks(
       )
       continue
     pending.popleft()
+    del result  # Its memory is the next batch's.
     yield part, finished
 
 
