@@ -14,10 +14,10 @@ def get_config(argument=None):
   config.data.validation_share = 0.1
   config.data.flip = False  # A mirrored digit is no digit.
   config.data.crop_pad = 2
-  config.target.epochs = 15.0
+  config.target.epochs = 12.0
   config.target.batch_size = 64
   config.target.learning_rate = 0.05
-  config.gencnp.epochs = 8.0
+  config.gencnp.epochs = 4.0
   config.gencnp.batch_size = 64
   if 'vgg11' in words:
     config.target.model = 'vgg11'
