@@ -19,6 +19,7 @@ def get_config(argument=None):
   config.target.learning_rate = 0.05
   config.gencnp.epochs = 4.0
   config.gencnp.batch_size = 64
+  config.evaluate.methods = 'gencnp,neuron_mct,random'  # Each compiles.
   if 'vgg11' in words:
     config.target.model = 'vgg11'
     config.target.epochs = 3.0
