@@ -37,7 +37,8 @@ COMPARED = (
 )
 
 
-def _finite(value: Any) -> bool:
+def finite(value: Any) -> bool:
+  """Whether a value was measured and can be drawn."""
   return value is not None and math.isfinite(value)
 
 
@@ -59,7 +60,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   series = {}
   for row in records:
     for key in CURVES:
-      if row.get('split') in SPLITS and _finite(row.get(key)):
+      if row.get('split') in SPLITS and finite(row.get(key)):
         points = series.setdefault(key, {}).setdefault(row['split'], {})
         points[row['step']] = row[key]
   if not series:
@@ -120,7 +121,7 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
   shown = [
     (title, keys)
     for title, keys in COMPARED
-    if any(_finite(row.get(key)) for row in rows for key in keys)
+    if any(finite(row.get(key)) for row in rows for key in keys)
   ]
   if not shown:
     raise ValueError(
@@ -143,7 +144,7 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.hlines(range(len(rows)), 0, 100, color=palette.RULE, lw=0.6, zorder=1)
     for y, (row, color) in enumerate(zip(rows, colors)):
       for key, fill in zip(keys, (color, 'white')):
-        if not _finite(row.get(key)):
+        if not finite(row.get(key)):
           continue
         x = 100 * row[key]
         axes.plot(

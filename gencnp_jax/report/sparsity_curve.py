@@ -1,7 +1,6 @@
 """Every metric over firing sparsity, a line a method."""
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from matplotlib.figure import Figure
 from gencnp_jax.report import palette
 from gencnp_jax.report.column import ARROWS
 from gencnp_jax.report.comparison import CURVE
+from gencnp_jax.report.curves import finite
 
 
 @palette.styled
@@ -41,7 +41,7 @@ def sparsity_curve(
   shown = [
     column
     for column in CURVE
-    if any(_finite(row.get(column.key)) for row in rows)
+    if any(finite(row.get(column.key)) for row in rows)
   ]
   across = 4
   down = -(-(len(shown) + 1) // across)  # One panel's place for the legend.
@@ -54,7 +54,7 @@ def sparsity_curve(
       points = {
         row['cut']: row[column.key]
         for row in rows
-        if row['method'] == method and _finite(row.get(column.key))
+        if row['method'] == method and finite(row.get(column.key))
       }
       xs = [cuts.index(cut) for cut in sorted(points)]
       ys = [100 * points[cut] for cut in sorted(points)]
@@ -71,7 +71,7 @@ def sparsity_curve(
       if column is shown[0]:
         lines.append(line)
     for row in own:
-      if _finite(row.get(column.key)):
+      if finite(row.get(column.key)):
         axes.plot(
           _place(row['firing_sparsity'], cuts),
           100 * row[column.key],
@@ -103,7 +103,3 @@ def _place(sparsity: float, cuts: Sequence[float]) -> float:
     if sparsity <= high:
       return max(i + (sparsity - low) / (high - low), -0.3)
   return len(cuts) - 1 + 0.3 * (sparsity > cuts[-1])
-
-
-def _finite(value: Any) -> bool:
-  return value is not None and math.isfinite(value)
