@@ -9,7 +9,9 @@ that do not fit on the device go through `host_batches`, same batches.
 
 dataset.py   Dataset, Splits: what a loaded split is
 loading.py   `load`: config -> source -> validation share, limit, statistics
-digits.py cifar10.py prepared.py npz.py folder.py    the five sources
+digits.py cifar10.py prepared.py npz.py folder.py downsampled_imagenet.py
+             the six sources
+class_names.py    names of classes, from text files
 images.py    image files -> one array: RGB, size, progress
 cache.py     lock, temporary name, rename: no half-written file is read
 batches.py   `order`, `indices`, `augment`

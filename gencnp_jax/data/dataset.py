@@ -18,10 +18,11 @@ Examples = tuple[np.ndarray, np.ndarray | None]
 class Source(NamedTuple):
   """What a source gives: two splits and the names of the classes.
 
-  `test` is None where the source has no test split of its own.
+  `test` is None where the source has no test split of its own, `train` where
+  it was not asked for.
   """
 
-  train: Examples
+  train: Examples | None
   test: Examples | None
   class_names: tuple[str, ...]
 

@@ -9,8 +9,16 @@ import difflib
 from typing import Any
 
 import numpy as np
+from absl import logging
 
-from gencnp_jax.data import cifar10, digits, folder, npz, prepared
+from gencnp_jax.data import (
+  cifar10,
+  digits,
+  downsampled_imagenet,
+  folder,
+  npz,
+  prepared,
+)
 from gencnp_jax.data.cache import data_dir
 from gencnp_jax.data.dataset import (
   Dataset,
@@ -26,15 +34,27 @@ from gencnp_jax.data.dataset import (
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 
+# What the name of data says whose training split is its test split: tables,
+# checkpoints and reports call the data by it, so that none of them hides it.
+TRAINED_ON_TEST = ', trained on its test images'
+
+_TRAIN_ON = ('train', 'test')
+
 _SOURCES = {
   'digits': lambda data: digits.read(data.image_size),
   'cifar10': lambda data: cifar10.read(data_dir(data.dir), data.image_size),
-  'npz': lambda data: npz.read(data.path, data.image_size),
-  'folder': lambda data: folder.read(data.path, data.image_size),
+  'npz': lambda data: npz.read(*_on_disk(data)),
+  'folder': lambda data: folder.read(*_on_disk(data)),
+  'downsampled_imagenet': lambda data: downsampled_imagenet.read(
+    *_on_disk(data)
+  ),
   'tfds': lambda data: prepared.read(
     data_dir(data.dir), data.path, data.image_size
   ),
 }
+
+# Rows that move at a time when a split is closed up.
+_BLOCK = 1024
 
 
 def load(config_data: Any, seed: int = 0) -> Splits:
@@ -42,9 +62,12 @@ def load(config_data: Any, seed: int = 0) -> Splits:
 
   Args:
     config_data: an object with these fields.
-      name: 'cifar10', 'digits', 'npz', 'folder' or 'tfds'.
-      path: for npz and folder where the data lie; for tfds the TFDS name.
+      name: 'cifar10', 'digits', 'npz', 'folder', 'downsampled_imagenet' or
+        'tfds'.
+      path: where the data lie; for tfds the TFDS name.
       dir: TFDS directory; '' = $TFDS_DATA_DIR or ~/tensorflow_datasets.
+      train_on: 'train', or 'test' for the paper's protocol on ImageNet: the
+        test split is the training split too, and nothing is held out.
       image_size: side in pixels that images are brought to (the largest
         centred square, by area); 0 = as stored.
       validation_share: share of the training split that is set aside, [0, 1).
@@ -54,6 +77,7 @@ def load(config_data: Any, seed: int = 0) -> Splits:
 
   Returns:
     Splits. The test split never depends on the seed (a limit draws from it).
+    With train_on='test' the names of the splits say so.
 
   Raises:
     ValueError: a field has no legal value, the data are damaged, or they
@@ -62,34 +86,48 @@ def load(config_data: Any, seed: int = 0) -> Splits:
   _check(config_data)
   source = _SOURCES[config_data.name](config_data)
   name = _display_name(config_data)
-  check_examples(f'{name} (train)', source.train, source.class_names)
+  if source.train is not None:
+    check_examples(f'{name} (train)', source.train, source.class_names)
   if source.test is None:
     # Fixed, like the test set of any benchmark: never by the run's seed.
     rest, test = _carve(source.train, 0.2, seed=0, what=f'{name} (test)')
     source = Source(rest, test, source.class_names)
 
   train, validation = source.train, None
-  if config_data.validation_share:
+  if config_data.train_on == 'test':
+    train, name = source.test, name + TRAINED_ON_TEST
+    if config_data.validation_share:
+      logging.info(
+        "data.validation_share=%g is ignored: with data.train_on='test' "
+        'nothing is held out',
+        config_data.validation_share,
+      )
+  elif config_data.validation_share:
     train, validation = _carve(
       train,
       config_data.validation_share,
       seed,
       what='data.validation_share',
     )
-  limited = [
+  train, validation, test = (
     _limit(examples, config_data.limit, seed)
     for examples in (train, validation, source.test)
-  ]
-  if config_data.name == 'cifar10':
+  )
+  if config_data.name == 'cifar10' and config_data.train_on == 'train':
     mean, std = CIFAR10_MEAN, CIFAR10_STD
   else:
-    mean, std = channel_statistics(limited[0][0])
+    mean, std = channel_statistics(train[0])
   return Splits(
     *(
       examples and Dataset(*examples, source.class_names, name, mean, std)
-      for examples in limited
+      for examples in (train, validation, test)
     )
   )
+
+
+def _on_disk(data: Any) -> tuple[str, int, bool]:
+  """Arguments of the sources whose training images may stay unread."""
+  return data.path, data.image_size, data.train_on == 'train'
 
 
 def _check(data: Any) -> None:
@@ -101,10 +139,15 @@ def _check(data: Any) -> None:
       f'data.name is {data.name!r}; it must be one of '
       f'{", ".join(sorted(_SOURCES))}{hint}'
     )
-  if data.name in ('npz', 'folder', 'tfds') and not data.path:
+  if data.name not in ('cifar10', 'digits') and not data.path:
     raise ValueError(
       f"data.path is empty, but data.name='{data.name}' needs it: "
       'the file or folder, or the TFDS name'
+    )
+  if data.train_on not in _TRAIN_ON:
+    raise ValueError(
+      f'data.train_on is {data.train_on!r}; it must be one of '
+      f'{", ".join(_TRAIN_ON)}'
     )
   if not 0 <= data.validation_share < 1:
     raise ValueError(
@@ -136,10 +179,18 @@ def _carve(
       'give more images or another share'
     )
   shuffled = np.random.RandomState(seed).permutation(count)
-  return (
-    _take(examples, np.sort(shuffled[aside:])),
-    _take(examples, np.sort(shuffled[:aside])),
-  )
+  taken = _take(examples, np.sort(shuffled[:aside]))
+  return _close_up(examples, np.sort(shuffled[aside:])), taken
+
+
+def _close_up(examples: Examples, rows: np.ndarray) -> Examples:
+  """Moves rising rows to the front, in place: ImageNet does not fit twice."""
+  images, labels = examples
+  for start in range(0, len(rows), _BLOCK):
+    # No row moves back, so that none is overwritten before it has moved.
+    block = rows[start : start + _BLOCK]
+    images[start : start + len(block)] = images[block]
+  return images[: len(rows)], None if labels is None else labels[rows]
 
 
 def _limit(examples: Examples | None, limit: int, seed: int) -> Examples | None:

@@ -16,17 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
+from gencnp_jax.data import class_names
 from gencnp_jax.data.cache import Arrays, read_npz
 from gencnp_jax.data.dataset import Examples, Source
 from gencnp_jax.data.images import decode, resize
 
 
-def read(path: str, image_size: int) -> Source:
+def read(path: str, image_size: int, with_train: bool = True) -> Source:
   """Reads an .npz file or a folder of two.
 
   Args:
     path: the file or the folder.
     image_size: side in pixels; 0 = as stored.
+    with_train: False decodes no training images where there is a test split.
 
   Returns:
     Source; its test split is None where the data have only one split.
@@ -50,11 +52,18 @@ def read(path: str, image_size: int) -> Source:
     names = arrays.get('class_names')
     train, test = _split_keys(arrays, place)
 
-  splits = [
-    _examples(arrays, place, image_size) if arrays else None
+  # The classes are those of the training images, decoded or not.
+  labels = [
+    arrays['labels']
     for arrays in (train, test)
+    if arrays and 'labels' in arrays
   ]
-  return Source(splits[0], splits[1], _class_names(names, place, splits))
+  wanted = with_train or test is None
+  return Source(
+    _examples(train, place, image_size) if wanted else None,
+    _examples(test, place, image_size) if test else None,
+    _class_names(names, place, labels),
+  )
 
 
 def stem(path: str) -> str:
@@ -155,17 +164,12 @@ def _decode_jpeg(arrays: Arrays, path: Path, image_size: int) -> np.ndarray:
 
 
 def _class_names(
-  names: np.ndarray | None, path: Path, splits: list[Examples | None]
+  names: np.ndarray | None, path: Path, labels: list[np.ndarray]
 ) -> tuple[str, ...]:
   """From the file, from classes.txt, or the numbers themselves."""
   if names is not None:
     return tuple(str(name) for name in names)
   listed = (path if path.is_dir() else path.parent) / 'classes.txt'
-  labels = [split[1] for split in splits if split and split[1] is not None]
-  if not labels:
-    return ()
-  if listed.exists():
-    lines = listed.read_text(encoding='utf-8').splitlines()
-    return tuple(line.split('\t')[-1].strip() for line in lines if line.strip())
-  count = max(int(part.max(initial=-1)) for part in labels) + 1
-  return tuple(str(row) for row in range(count))
+  if labels and listed.exists():
+    return class_names.listed(listed)
+  return class_names.numbers(labels)

@@ -25,6 +25,7 @@ def config():
       'name': 'digits',
       'path': '',
       'dir': '',
+      'train_on': 'train',
       'image_size': 0,
       'validation_share': 0.0,
       'limit': 0,

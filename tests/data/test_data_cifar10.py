@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gencnp_jax.data import cifar10_files, load, prepared
+from gencnp_jax.data.dataset import channel_statistics
 
 
 def serve(folder):
@@ -52,6 +53,9 @@ def test_official_files_become_a_tfds_directory(
   assert splits.train.class_names[:2] == ('airplane', 'automobile')
   assert splits.train.mean == (0.4914, 0.4822, 0.4465)
   assert splits.train.std == (0.2023, 0.1994, 0.2010)
+  # Which are those of the training images, and hold for no others.
+  tested = load(config(name='cifar10', dir=str(tmp_path), train_on='test'))
+  assert tested.train.mean == channel_statistics(tested.test.images)[0]
   assert 'tensorflow' not in sys.modules
 
   # The stock name reads it, record by record as the cache has them.

@@ -66,6 +66,64 @@ def test_the_validation_share_is_carved_out_of_train(numbered, config):
   assert ids(other.validation) != ids(splits.validation)
 
 
+def test_a_share_is_carved_out_block_by_block(tmp_path, config):
+  values = np.arange(5000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
+  stored = np.zeros((5000, 1, 1, 3), np.uint8)
+  stored[:, 0, 0, :2] = values
+  np.savez(tmp_path / 'a.npz', train_images=stored, test_images=stored[:2])
+  given = {'name': 'npz', 'path': str(tmp_path / 'a.npz')}
+  splits = load(config(**given, validation_share=0.3), seed=3)
+  first, second = (
+    split.images[:, 0, 0, 0] + 256 * split.images[:, 0, 0, 1].astype(int)
+    for split in (splits.train, splits.validation)
+  )
+  # Each split in stored order, and every image in one of them.
+  assert np.all(np.diff(first) > 0) and np.all(np.diff(second) > 0)
+  assert len(second) == 1500
+  assert sorted([*first, *second]) == list(range(5000))
+
+
+def test_training_on_the_test_images_is_said_and_holds_nothing_out(
+  numbered, config, caplog
+):
+  honest = load(config(**numbered))
+  with caplog.at_level('INFO', logger='absl'):
+    splits = load(config(**numbered, train_on='test', validation_share=0.1))
+  assert ids(splits.train) == ids(splits.test) == ids(honest.test)
+  np.testing.assert_array_equal(splits.train.labels, honest.test.labels)
+  assert splits.train.images is splits.test.images
+  assert splits.validation is None
+  assert 'data.validation_share=0.1 is ignored' in caplog.text
+  # What checkpoints, tables and reports call the data.
+  for split in (splits.train, splits.test):
+    assert split.name == 'numbered, trained on its test images'
+  assert honest.test.name == 'numbered'
+  assert splits.train.class_names == honest.train.class_names
+  mean, std = channel_statistics(honest.test.images)
+  assert (splits.train.mean, splits.train.std) == (mean, std)
+  assert mean != honest.train.mean
+  caplog.clear()
+  with caplog.at_level('INFO', logger='absl'):
+    small = load(config(**numbered, train_on='test', limit=5))
+  assert 'ignored' not in caplog.text
+  assert (
+    ids(small.train)
+    == ids(small.test)
+    == ids(load(config(**numbered, limit=5)).test)
+  )
+
+
+def test_any_source_can_be_trained_on_its_test_images(tmp_path, config):
+  digits = load(config(name='digits', train_on='test'))
+  assert len(digits.train.images) == len(digits.test.images) == 360
+  # One split gives its fixed fifth away, and that is trained on.
+  stored = np.arange(20, dtype=np.uint8)[:, None, None, None]
+  np.savez(tmp_path / 'one.npz', images=stored.repeat(3, axis=3))
+  given = {'name': 'npz', 'path': str(tmp_path / 'one.npz')}
+  honest, splits = load(config(**given)), load(config(**given, train_on='test'))
+  assert ids(splits.train) == ids(honest.test)
+
+
 def test_a_limit_keeps_the_first_of_a_shuffle(numbered, config):
   small = load(config(**numbered, limit=5))
   large = load(config(**numbered, limit=15))
@@ -104,9 +162,14 @@ def test_statistics_are_those_of_the_training_split(tmp_path, config):
   ('fields', 'message'),
   [
     ({'name': 'cifar'}, r"data\.name is 'cifar'.*did you mean 'cifar10'"),
-    ({'name': 'zzz'}, 'cifar10, digits, folder, npz, tfds$'),
+    ({'name': 'zzz'}, 'cifar10, digits, downsampled_imagenet, folder, npz, t'),
     ({'name': 'npz'}, r"data\.path is empty.*'npz'"),
     ({'name': 'tfds'}, r'data\.path is empty'),
+    (
+      {'name': 'downsampled_imagenet'},
+      r"path is empty.*'downsampled_imagenet'",
+    ),
+    ({'train_on': 'val'}, r"data\.train_on is 'val'.*one of train, test$"),
     ({'validation_share': 1.0}, r'data\.validation_share is 1\.0'),
     ({'validation_share': -0.1}, r'data\.validation_share is -0\.1'),
     ({'validation_share': 1e-6}, 'validation_share: .* leaves one side empty'),

@@ -96,6 +96,18 @@ def test_a_folder_with_jpeg_bytes(tmp_path, config):
   assert splits.train.name == tmp_path.name
 
 
+def test_trained_on_the_test_images_no_other_is_decoded(tmp_path, config):
+  # Five training classes, two of them tested; what is no JPEG stays unread.
+  broken = np.zeros(9, np.uint8)
+  np.savez(
+    tmp_path / 'train.npz', jpeg=broken, offsets=[0, 9], labels=np.array([4])
+  )
+  test = save_jpeg(tmp_path / 'val.npz', ['L', 'RGB'])
+  splits = load(config(name='npz', path=str(tmp_path), train_on='test'))
+  np.testing.assert_array_equal(splits.train.images, test)
+  assert splits.train.class_names == ('0', '1', '2', '3', '4')
+
+
 def test_images_are_resized_by_area(tmp_path, config, halved):
   stored = images(10, side=8)
   np.savez(tmp_path / 'a.npz', images=stored)

@@ -1,0 +1,231 @@
+"""The official files of downsampled ImageNet: which are there, what they hold.
+
+Each is a pickled dict or an .npz with `data`, uint8 [n, 3 * side * side], the
+red, the green and the blue plane of an image, and `labels`, n of 1..1000.
+"""
+
+import math
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+
+from gencnp_jax.data.cache import read_npz
+
+SIDES = (8, 16, 32, 64)
+CLASSES = 1000
+_NAME = re.compile(r'(val_data|train_data_batch_([1-9]\d*))(\.npz)?')
+_REMEDY = 'copy or download the official file again'
+
+
+class Batch(NamedTuple):
+  """One file.
+
+  Attributes:
+    images: uint8 [n, side, side, 3], a view of the planes that are stored.
+    labels: int32 [n], from 0.
+  """
+
+  images: UInt8[np.ndarray, 'n side side 3']
+  labels: Int32[np.ndarray, ' n']
+
+
+def find(folder: Path) -> tuple[dict[int, Path], Path | None]:
+  """Finds the files in a folder, or one level below.
+
+  Args:
+    folder: such as the one that holds Imagenet32_train and Imagenet32_val.
+
+  Returns:
+    The training batches by number, and the validation file, if any.
+
+  Raises:
+    ValueError: one of them is there twice.
+  """
+  found = {}
+  for path in sorted([*folder.glob('*'), *folder.glob('*/*')]):
+    match = _NAME.fullmatch(path.name)
+    if not match or not path.is_file():
+      continue
+    number = int(match[2] or 0)
+    if number in found:
+      raise ValueError(
+        f'data.path {folder} holds {match[1]} twice: {found[number]} and '
+        f'{path}; keep one, or name the folder of one size and one form'
+      )
+    found[number] = path
+  validation = found.pop(0, None)
+  return found, validation
+
+
+def read(path: Path) -> Batch:
+  """Reads one file.
+
+  Pickles are opened without running anything that they ask for.
+
+  Raises:
+    ValueError: it is damaged, truncated or no such file, or asks for more than
+      arrays of numbers; the message names it.
+  """
+  fields = read_npz(path, _REMEDY) if path.suffix == '.npz' else _unpickle(path)
+  for field in ('data', 'labels'):
+    if field not in fields:
+      raise ValueError(
+        f'{path} holds {sorted(map(str, fields))}, but no {field}; {_REMEDY}'
+      )
+  return Batch(_images(path, fields['data']), _labels(path, fields))
+
+
+def most_images(path: Path, side: int) -> int:
+  """An upper bound of the images in a file, of which few bytes are read."""
+  size = path.stat().st_size
+  if path.suffix == '.npz':
+    try:
+      with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo('data.npy').file_size
+    except (zipfile.BadZipFile, KeyError) as error:
+      raise _damaged(path, error) from error
+  return size // (3 * side * side)
+
+
+def _images(path: Path, data: Any) -> np.ndarray:
+  """Red, green and blue planes as images, without a copy."""
+  if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
+    kind = getattr(data, 'dtype', type(data).__name__)
+    raise ValueError(f'{path}: data is {kind}, not a uint8 array; {_REMEDY}')
+  side = math.isqrt(data.shape[-1] // 3) if data.ndim == 2 else 0
+  if side not in SIDES or data.shape[-1] != 3 * side * side:
+    raise ValueError(
+      f'{path}: data is {list(data.shape)}; it must be [n, 3 * side * side] '
+      f'with a side of {", ".join(map(str, SIDES))}; {_REMEDY}'
+    )
+  return data.reshape(-1, 3, side, side).transpose(0, 2, 3, 1)
+
+
+def _labels(path: Path, fields: dict[str, Any]) -> np.ndarray:
+  """Labels 1..1000 as int32 from 0."""
+  count = len(fields['data'])
+  try:
+    labels = np.asarray(fields['labels'])
+  except ValueError as error:  # Lists of unequal lengths.
+    raise _damaged(path, error) from error
+  if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'{path}: labels are {labels.dtype} {list(labels.shape)}; they must be '
+      f'{count} whole numbers, one an image; {_REMEDY}'
+    )
+  if count and not 1 <= labels.min() <= labels.max() <= CLASSES:
+    raise ValueError(
+      f'{path}: labels run from {labels.min()} to {labels.max()}; the official '
+      f'ones are 1..{CLASSES}; {_REMEDY}'
+    )
+  return (labels - 1).astype(np.int32)
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+  return ValueError(
+    f'{path} is damaged or no batch of downsampled ImageNet ({error}); '
+    f'{_REMEDY}'
+  )
+
+
+def _unpickle(path: Path) -> dict[Any, Any]:
+  try:
+    with path.open('rb') as file:
+      # Latin-1 is how the strings of Python 2 keep their bytes.
+      fields = _Unpickler(file, encoding='latin1').load()
+    if not isinstance(fields, dict):
+      raise pickle.UnpicklingError(f'it holds a {type(fields).__name__}')
+  except MemoryError as error:
+    raise ValueError(
+      f'{path} has {path.stat().st_size} bytes, but asks for more memory than '
+      f'there is; free some, or {_REMEDY}'
+    ) from error
+  except Exception as error:
+    # A damaged pickle fails in whichever way its bytes happen to say.
+    raise _damaged(path, error) from error
+  return {
+    key: value.array if isinstance(value, _Array) else value
+    for key, value in fields.items()
+  }
+
+
+class _Unpickler(pickle.Unpickler):
+  """Takes arrays of numbers from a pickle, and refuses all else.
+
+  What a pickle asks for is not looked up: stand-ins answer, so that its bytes
+  reach neither NumPy's own loading nor any other code.
+  """
+
+  def find_class(self, module: str, name: str) -> type:
+    if (module, name) not in _STAND_INS:
+      raise pickle.UnpicklingError(
+        f'it asks for {module}.{name}, which no array needs'
+      )
+    return _STAND_INS[module, name]
+
+
+class _Dtype:
+  """numpy.dtype, of numbers alone."""
+
+  def __init__(self, code: str, align: bool = False, copy: bool = False):
+    del align, copy
+    if not re.fullmatch('[iuf][1248]', code):
+      raise pickle.UnpicklingError(f'it holds an array of {code!r}')
+    self.code = code
+
+  def __setstate__(self, state: tuple):
+    order = state[1]
+    self.code = (order if order in ('<', '>') else '') + self.code
+
+
+class _Array:
+  """numpy.ndarray, whose bytes are in the state of the pickle."""
+
+  def __init__(self, *arguments: Any):
+    del arguments  # A type, the shape (0,) and a letter: an empty array.
+    self.array = np.empty(0, np.uint8)
+
+  def __setstate__(self, state: tuple):
+    _, shape, dtype, is_fortran, content = state
+    self._fill(content, dtype, shape, 'F' if is_fortran else 'C')
+
+  def _fill(self, content: Any, dtype: _Dtype, shape: tuple, order: str):
+    if isinstance(content, str):
+      content = content.encode('latin1')
+    self.array = np.frombuffer(content, dtype.code).reshape(shape, order=order)
+
+
+class _ArrayOfBuffer(_Array):
+  """What protocol 5 writes for an array."""
+
+  def __init__(self, content: Any, dtype: _Dtype, shape: tuple, order: str):
+    self._fill(content, dtype, shape, order)
+
+
+class _Bytes(bytes):
+  """What protocol 2 of Python 3 writes for bytes."""
+
+  def __new__(cls, text: str, encoding: str):
+    if encoding != 'latin1':
+      raise pickle.UnpicklingError(f'it holds bytes as {encoding!r}')
+    return super().__new__(cls, text, encoding)
+
+  def __setstate__(self, state: Any):
+    raise pickle.UnpicklingError('it changes bytes')
+
+
+# NumPy 2 has moved what NumPy 1 wrote.
+_STAND_INS = {
+  ('numpy', 'ndarray'): _Array,
+  ('numpy', 'dtype'): _Dtype,
+  ('numpy.core.multiarray', '_reconstruct'): _Array,
+  ('numpy._core.multiarray', '_reconstruct'): _Array,
+  ('numpy.core.numeric', '_frombuffer'): _ArrayOfBuffer,
+  ('numpy._core.numeric', '_frombuffer'): _ArrayOfBuffer,
+  ('_codecs', 'encode'): _Bytes,
+}
