@@ -189,11 +189,29 @@ class ScoredExplainer(Explainer):
     self, index: jax.Array, images: jax.Array, classes: jax.Array
   ) -> Pathways:
     """Finds the pathways of a batch; see `Explainer.pathways`."""
-    shapes = self.target.activation_shapes(images.shape[1:])
-    count = selection.kept_count(self.sparsity, pathway.neuron_count(shapes))
-    logits, scores = self.scores(index, images, classes)
-    masks, tied = selection.keep_top(scores, count, jnp.int32(self.seed), index)
-    return Pathways(logits, masks, scores, tied / count)
+    scored = self.scores(index, images, classes)
+    return cut(scored, self.sparsity, self.seed, index)
+
+
+def cut(
+  scored: Scored, sparsity: float, seed: int, index: jax.Array
+) -> Pathways:
+  """Keeps exactly `max(1, round((1 - sparsity) * N))` neurons of each image.
+
+  Args:
+    scored: of `n` images.
+    sparsity: share of the neurons switched off, in (0, 1).
+    seed: of the draw among neurons of equal score.
+    index: int32 `[n]`, each image's number in its data set.
+
+  Raises:
+    ValueError: a sparsity outside (0, 1), or one that keeps all neurons.
+  """
+  logits, scores = scored
+  neurons = pathway.neuron_count([s.shape[1:] for s in scores])
+  count = selection.kept_count(sparsity, neurons)
+  masks, tied = selection.keep_top(scores, count, jnp.int32(seed), index)
+  return Pathways(logits, masks, scores, tied / count)
 
 
 def class_to_explain(logits: jax.Array, classes: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from gencnp_jax import selection
 from gencnp_jax.model import kernels, normalisation, pdn, recursive
 from gencnp_jax.model.daq import daq
 
+EMBEDDERS = ('recursive', 'none')
+QUANTISERS = ('daq', 'sigmoid')
 _GAP = 1e-3
 """The least distance of learned DAQ bounds."""
 
@@ -24,18 +27,27 @@ class Generated:
   """What GEN-CNP generates for a batch; tuples with one array a layer.
 
   Attributes:
-    masks: P, float {0, 1}, shaped like the activations.
-    scores: D, the signed scores before quantisation, shaped likewise.
-    importance: the PDN's output, `[n, h', w', c_i]` (`[n, c_i]`).
+    masks: P, float32 {0, 1}, shaped like the activations; with a sigmoid soft,
+      in [0, 1].
+    scores: D, float32, the signed scores before quantisation, shaped likewise.
+    importance: the PDN's output, `[n, h', w', c_i]` (`[n, c_i]`); without
+      embedders shaped like the activations.
   """
 
   masks: tuple[jax.Array, ...]
   scores: tuple[jax.Array, ...]
   importance: tuple[jax.Array, ...]
 
+  @property
+  def pathways(self) -> tuple[jax.Array, ...]:
+    """The masks cut at one half, bool: hard whatever the quantiser."""
+    return tuple(m > 0.5 for m in self.masks)
+
 
 class GenCNP(nn.Module):
   """RFEs -> PDN -> RPDs -> DAQ (paper, section 3.1, Fig. 2).
+
+  The last three fields each take a part away, as in the paper's Table 2.
 
   Attributes:
     hidden: width of the PDN.
@@ -53,6 +65,13 @@ class GenCNP(nn.Module):
     canvases: scans per recursive block; None lets the backend decide.
     dtype: compute dtype; parameters stay float32.
     axis_name: pmap axis over which batch statistics are synchronised.
+    shared_pdn: False for a PDN a layer, which reads and writes its own layer
+      alone ("l.-w. PDNs").
+    embedders: 'recursive', or 'none' for PDNs from the raw maps to a score of
+      every neuron, and a BatchNorm ("w/o RFEs"). They are a PDN a layer, have
+      `2 * hidden` weights a neuron, and no use for kernel sizes or embedding.
+    quantiser: 'daq', or 'sigmoid' for soft masks, in training and out of it
+      ("w/o DAQ"). It has no bounds, learned or not.
   """
 
   hidden: int = 1024
@@ -68,6 +87,9 @@ class GenCNP(nn.Module):
   canvases: int | None = None
   dtype: Any = jnp.float32
   axis_name: str | None = None
+  shared_pdn: bool = True
+  embedders: str = 'recursive'
+  quantiser: str = 'daq'
 
   @nn.compact
   def __call__(
@@ -80,13 +102,14 @@ class GenCNP(nn.Module):
       train: use batch statistics and update the running ones.
 
     Raises:
-      ValueError: kernel sizes that do not fit the maps.
+      ValueError: kernel sizes that do not fit the maps, activations of another
+        rank, fields that are unknown or do not go together.
     """
-    blocks = self._blocks(activations)
+    self._check(activations)
+    bare = self.embedders == 'none'
+    blocks = self._bare(activations) if bare else self._blocks(activations)
     patterns = [rfe(a, train) for (rfe, _), a in zip(blocks, activations)]
-    importance = pdn.PDN(self.hidden, self.num_fc, self.dtype, name='pdn')(
-      patterns
-    )
+    importance = self._importance(patterns)
     scores = tuple(
       rpd(e, train).astype(jnp.float32)
       for (_, rpd), e in zip(blocks, importance)
@@ -94,14 +117,40 @@ class GenCNP(nn.Module):
     masks = tuple(self._binarise(i, d) for i, d in enumerate(scores))
     return Generated(masks, scores, importance)
 
-  def _blocks(self, activations) -> list[tuple[nn.Module, nn.Module]]:
-    """Returns (RFE, RPD) of each activation."""
-    sizes = [a.shape[1:3] for a in activations if a.ndim == 4]
+  def _check(self, activations) -> None:
+    for field, known in ('embedders', EMBEDDERS), ('quantiser', QUANTISERS):
+      value = getattr(self, field)
+      if value not in known:
+        raise ValueError(
+          f'{field}={value!r}: choose one of {", ".join(known)}.'
+        )
+    if self.embedders == 'none' and self.shared_pdn:
+      raise ValueError(
+        "embedders='none' leaves no patterns that layers could share: it takes "
+        'shared_pdn=False.'
+      )
+    if self.quantiser == 'sigmoid' and self.layer_floor > 0:
+      raise ValueError(
+        f"layer_floor={self.layer_floor}: quantiser='sigmoid' makes soft masks, "
+        'in which no neuron is off; it takes layer_floor=0.'
+      )
     if any(a.ndim not in (2, 4) for a in activations):
       raise ValueError(
         'GEN-CNP takes activations of rank 4 or 2; got ranks '
         f'{[a.ndim for a in activations]}.'
       )
+
+  def _bare(self, activations) -> list[tuple[Any, nn.Module]]:
+    """Returns what stands in for (RFE, RPD) where there are no embedders."""
+    # DAQ's bounds are in standard deviations of D, so D is normalised here too.
+    return [
+      (lambda a, train: a, normalisation.BatchNorm(self.axis_name, name=name))
+      for name in (f'norm_{i}' for i in range(len(activations)))
+    ]
+
+  def _blocks(self, activations) -> list[tuple[nn.Module, nn.Module]]:
+    """Returns (RFE, RPD) of each activation."""
+    sizes = [a.shape[1:3] for a in activations if a.ndim == 4]
     smallest = self.embedding or tuple(min(side) for side in zip(*sizes))
     chosen = self.kernel_sizes or (0,) * len(activations)
     if len(chosen) != len(activations):
@@ -135,7 +184,15 @@ class GenCNP(nn.Module):
       blocks.append(tuple(pair))
     return blocks
 
+  def _importance(self, patterns) -> tuple[jax.Array, ...]:
+    make = functools.partial(pdn.PDN, self.hidden, self.num_fc, self.dtype)
+    if self.shared_pdn:
+      return make(name='pdn')(patterns)
+    return tuple(make(name=f'pdn_{i}')((p,))[0] for i, p in enumerate(patterns))
+
   def _binarise(self, layer: int, scores: jax.Array) -> jax.Array:
+    if self.quantiser == 'sigmoid':
+      return nn.sigmoid(scores)
     lower, upper = self.lower, self.upper
     if self.learn_bounds:
       bounds = self.param(

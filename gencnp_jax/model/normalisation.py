@@ -1,4 +1,4 @@
-"""BatchNorm over a region of a map, and the block that needs nothing more."""
+"""BatchNorm over a region of a map, and the blocks that need nothing more."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def inside(shape: tuple[int, ...], region: jax.Array) -> jax.Array:
   return (rows[:, None] & columns[None, :])[None, :, :, None]
 
 
+class BatchNorm(nn.Module):
+  """`batch_norm` over all of a map, with parameters and statistics of its own.
+
+  Attributes:
+    axis_name: pmap axis over which batch statistics are synchronised.
+  """
+
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    """Normalises the channels of `[n, h, w, c]` or `[n, c]`."""
+    return _normalise(self, x, train)
+
+
 class DenseBlock(nn.Module):
   """What an RFE or RPD is for a fully connected activation `[n, c]`.
 
@@ -90,14 +105,20 @@ class DenseBlock(nn.Module):
     """Maps `[n, c]` to `[n, c]`."""
     channels = x.shape[-1]
     x = nn.Dense(channels, use_bias=False, dtype=self.dtype)(x)
-    scale = self.param('scale', nn.initializers.ones, (channels,))
-    bias = self.param('bias', nn.initializers.zeros, (channels,))
-    mean = self.variable('batch_stats', 'mean', jnp.zeros, (channels,))
-    var = self.variable('batch_stats', 'var', jnp.ones, (channels,))
-    axis = None if self.is_initializing() else self.axis_name
-    x, new = batch_norm(
-      x, scale, bias, mean.value, var.value, None, train, axis
-    )
-    if train and not self.is_initializing():
-      mean.value, var.value = new
+    x = _normalise(self, x, train)
     return nn.relu(x) if self.relu else x
+
+
+def _normalise(module: nn.Module, x: jax.Array, train: bool) -> jax.Array:
+  """Applies `batch_norm` with variables of a module that has an axis_name."""
+  shape = x.shape[-1:]
+  scale = module.param('scale', nn.initializers.ones, shape)
+  bias = module.param('bias', nn.initializers.zeros, shape)
+  mean = module.variable('batch_stats', 'mean', jnp.zeros, shape)
+  var = module.variable('batch_stats', 'var', jnp.ones, shape)
+  # During init there is no axis to synchronise over.
+  axis = None if module.is_initializing() else module.axis_name
+  x, new = batch_norm(x, scale, bias, mean.value, var.value, None, train, axis)
+  if train and not module.is_initializing():
+    mean.value, var.value = new
+  return x

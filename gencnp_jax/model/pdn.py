@@ -13,8 +13,8 @@ import jax.numpy as jnp
 class PDN(nn.Module):
   """An MLP from the feature patterns of all layers to importance scores.
 
-  It reads all layers at once, so that what deep layers know of the class
-  reaches the shallow ones.
+  Given all layers at once, it lets what deep layers know of the class reach the
+  shallow ones.
 
   Attributes:
     hidden: width of the hidden layers (ours; the paper does not say).

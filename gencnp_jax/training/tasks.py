@@ -87,6 +87,11 @@ class Distillation:
   of another predicted class is NOT given X's class under it. X' is the next
   row of the global batch.
 
+  The masks may be soft (`GenCNP.quantiser`). The losses, and what is said of
+  the target's classes (`agreement`, `swap_leakage`), are then of the soft
+  masks: another forward pass would be the price of the hard ones.
+  `firing_sparsity` and `empty_layer` are of the masks cut at one half.
+
   Attributes:
     model: the GenCNP.
     alpha: weight of the distillation.
@@ -144,7 +149,7 @@ class Distillation:
       'distillation': distillation,
       'penalty': penalty,
       'agreement': pathway_logits.argmax(-1) == classes,
-      'firing_sparsity': pathway.firing_sparsity(generated.masks),
+      'firing_sparsity': pathway.firing_sparsity(generated.pathways),
     }
     if self.gamma:
       others, other_classes = (
@@ -185,7 +190,7 @@ class Distillation:
     generated = self.model.apply(variables, activations)
     pathway_logits = target.masked(images, generated.masks, off)
     agree = pathway_logits.argmax(-1) == logits.argmax(-1)
-    counts = pathway.layer_counts(generated.masks)
+    counts = pathway.layer_counts(generated.pathways)
     distillation = optax.softmax_cross_entropy(
       pathway_logits, jax.nn.softmax(logits)
     )
@@ -195,7 +200,7 @@ class Distillation:
       'loss': self.alpha * distillation + self.beta * penalty,
       'distillation': distillation,
       'agreement': agree.astype(jnp.float32),
-      'firing_sparsity': pathway.firing_sparsity(generated.masks),
+      'firing_sparsity': pathway.firing_sparsity(generated.pathways),
       'empty_layer': (counts.min(1) == 0).astype(jnp.float32),
     }
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gencnp_jax import load_explainer, load_target, pathway
+from gencnp_jax import load_explainer, load_target, pathway, selection
 from gencnp_jax.explainers import Generative, activation_means
 from tests import tiny
 from tests.reference import explainers as reference
@@ -73,6 +73,62 @@ def test_agreement_is_counted_image_by_image():
   expected = reference.agreement(found.logits, found.pathway_logits)
   np.testing.assert_array_equal(found.agreement, expected)
   assert 0 < expected.mean() < 1
+
+
+# One sparsity for all images.
+
+
+@pytest.mark.parametrize(
+  'fields, sparsity, count',
+  [
+    ({}, 0.8, 77),
+    ({'quantiser': 'sigmoid'}, 0.9999, 1),
+    ({'embedders': 'none', 'shared_pdn': False}, 0.3, 269),
+  ],
+  ids=['default', 'sigmoid', 'no embedders'],
+)
+def test_a_sparsity_keeps_exactly_the_top_over_all_layers(
+  fields, sparsity, count
+):
+  own = tiny.generative(**fields)
+  found = own.replace(sparsity=sparsity)(IMAGES)
+  assert count == max(1, round((1 - sparsity) * tiny.NEURONS))
+  reference.check_top(found.masks, found.importance, count)
+  counts = np.asarray(pathway.layer_counts(found.masks))
+  # Over all layers at once: images spread their neurons differently.
+  assert count == 1 or len({tuple(row) for row in counts}) > 1
+  np.testing.assert_array_equal(found.tied, 0.0)
+  assert found.method == 'GEN-CNP'
+  # Without one, the same scores decide, each image for itself.
+  free = own(IMAGES)
+  for mask, scores, same in zip(free.masks, free.importance, found.importance):
+    np.testing.assert_allclose(scores, same, atol=1e-5)
+    clear = np.abs(scores) > 1e-5
+    np.testing.assert_array_equal(mask[clear], (scores > 0)[clear])
+  assert len(set(free.firing_sparsity.tolist())) > 1
+
+
+def test_equal_scores_are_drawn_by_seed_and_image():
+  explainer = tiny.generative(quantiser='sigmoid')
+  params = dict(explainer.variables['params'])
+  for name in ('rpd_0', 'rpd_1'):
+    flat = {k: params[name][k] * 0 for k in ('scale', 'bias')}
+    params[name] = params[name] | flat
+  explainer = explainer.replace(
+    variables=explainer.variables | {'params': params}, sparsity=0.75, seed=3
+  )
+  found = explainer(IMAGES, first_index=7)
+  np.testing.assert_array_equal(found.tied, 1.0)
+  zeros = tuple(jnp.zeros((5, *shape)) for shape in tiny.SHAPES)
+  drawn, _ = selection.keep_top(zeros, 96, jnp.int32(3), 7 + jnp.arange(5))
+  for mask, expected in zip(found.masks, drawn):
+    np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize('sparsity', [0.0, 1.0])
+def test_a_sparsity_out_of_range(sparsity):
+  with pytest.raises(ValueError, match=f'sparsity={sparsity}: the share'):
+    tiny.generative().replace(sparsity=sparsity)(IMAGES)
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,9 @@ import pytest
 
 from gencnp_jax.model import GenCNP
 from gencnp_jax.model.pdn import PDN
+from tests.model import tiny
 from tests.reference import daq as daq_reference
+from tests.reference import gencnp as gencnp_reference
 from tests.reference import recursive as reference
 
 ALEXNET = ((8, 8, 64), (4, 4, 192), (2, 2, 384), (2, 2, 256), (2, 2, 256))
@@ -19,63 +21,6 @@ VGG11 = (
   (4, 4, 512), (4, 4, 512), (2, 2, 512), (2, 2, 512),
 )  # fmt: skip
 SHAPES = ((6, 6, 2), (4, 4, 3), (2, 2, 2), (5,))  # Traced alone.
-TINY = ((4, 4, 3), (2, 2, 2), (5,))
-
-_jit = functools.partial(
-  jax.jit, compiler_options={'xla_backend_optimization_level': 0}
-)
-
-
-def _activations(shapes=TINY, batch=4, seed=0):
-  rng = np.random.default_rng(seed)
-  return tuple(
-    jnp.asarray(np.maximum(rng.normal(size=(batch, *s)), 0), jnp.float32)
-    for s in shapes
-  )
-
-
-def _shapes(tree):
-  return jax.tree.map(lambda a: a.shape, tree)
-
-
-@functools.cache
-def _init(shapes=TINY, **options):
-  module = GenCNP(**{'hidden': 16, **options})
-  variables = _jit(module.init)(jax.random.key(1), _activations(shapes))
-  return module, variables
-
-
-def _spread(masks, seed=2):
-  """A weighted sum of all neurons, for a gradient that reaches each."""
-  rng = np.random.default_rng(seed)
-  weights = [jnp.asarray(rng.normal(size=m.shape), jnp.float32) for m in masks]
-  return sum((w * m).sum() for w, m in zip(weights, masks))
-
-
-def _step(module, variables, activations, axis_name=None):
-  """Returns (scores, new statistics, gradients) in training mode."""
-
-  def loss(params):
-    generated, new = module.apply(
-      {**variables, 'params': params},
-      activations,
-      train=True,
-      mutable=['batch_stats'],
-    )
-    return _spread([m.mean(0) for m in generated.masks]), (generated, new)
-
-  (_, (generated, new)), grads = jax.value_and_grad(loss, has_aux=True)(
-    variables['params']
-  )
-  if axis_name is not None:
-    grads = jax.lax.pmean(grads, axis_name)
-  return generated, new, grads
-
-
-@functools.cache
-def _stepped(**options):
-  module, variables = _init(**options)
-  return _jit(functools.partial(_step, module))(variables, _activations())
 
 
 @pytest.mark.parametrize(
@@ -99,8 +44,8 @@ def test_shapes_with_both_targets(shapes, neurons, embedding):
   ]
   assert sum(math.prod(s) for s in shapes) == neurons
   params = variables['params']
-  assert _shapes(params['pdn']['Dense_0']['kernel']) == (embedding, 1024)
-  assert _shapes(params['pdn']['Dense_1']['kernel']) == (1024, embedding)
+  assert tiny.shapes(params['pdn']['Dense_0']['kernel']) == (embedding, 1024)
+  assert tiny.shapes(params['pdn']['Dense_1']['kernel']) == (1024, embedding)
   for i, (side, _, channels) in enumerate(shapes):
     passes = max(1, (side - 2) // 2)
     for name in (f'rfe_{i}', f'rpd_{i}'):
@@ -110,9 +55,9 @@ def test_shapes_with_both_targets(shapes, neurons, embedding):
 
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_masks_are_exactly_zero_or_one(dtype):
-  generated, new, grads = _stepped(dtype=dtype)
-  module, variables = _init(dtype=dtype)
-  evaluated = _jit(module.apply)({**variables, **new}, _activations())
+  generated, new, grads = tiny.stepped(dtype=dtype)
+  module, variables = tiny.init(dtype=dtype)
+  evaluated = tiny.jit(module.apply)({**variables, **new}, tiny.activations())
   for masks, scores in (
     (generated.masks, generated.scores),
     (evaluated.masks, evaluated.scores),
@@ -126,7 +71,7 @@ def test_masks_are_exactly_zero_or_one(dtype):
 
 @pytest.mark.parametrize('learn_bounds', [False, True])
 def test_gradient_reaches_every_parameter(learn_bounds):
-  _, _, grads = _stepped(learn_bounds=learn_bounds)
+  _, _, grads = tiny.stepped(learn_bounds=learn_bounds)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     name = jax.tree_util.keystr(path)
     assert jnp.isfinite(leaf).all(), name
@@ -136,9 +81,9 @@ def test_gradient_reaches_every_parameter(learn_bounds):
 
 def test_every_layer_reads_every_layer():
   """The PDN mixes: a change in the last activation moves the first mask."""
-  module, variables = _init()
-  apply = _jit(module.apply)
-  activations = _activations()
+  module, variables = tiny.init()
+  apply = tiny.jit(module.apply)
+  activations = tiny.activations()
   changed = (*activations[:-1], activations[-1] + 1)
   for a, b in zip(
     apply(variables, activations).importance,
@@ -150,9 +95,9 @@ def test_every_layer_reads_every_layer():
 def test_evaluation_equals_its_parts_by_hand():
   """RFE, PDN, RPD and DAQ in NumPy (paper, section 3.1)."""
   shapes = SHAPES[:3]
-  module, variables = _init(shapes)
+  module, variables = tiny.init(shapes)
   params, stats = variables['params'], variables['batch_stats']
-  activations = _activations(shapes)
+  activations = tiny.activations(shapes)
 
   def block(kind, i, x):
     return reference.block(
@@ -162,13 +107,9 @@ def test_evaluation_equals_its_parts_by_hand():
 
   rows = [block('rfe', i, a).reshape(4, -1) for i, a in enumerate(activations)]
   x = np.concatenate(rows, axis=1)
-  first, second = (
-    jax.tree.map(np.asarray, params['pdn'][f'Dense_{i}']) for i in range(2)
-  )
-  x = np.maximum(x @ first['kernel'] + first['bias'], 0)
-  x = x @ second['kernel'] + second['bias']
+  x = gencnp_reference.pdn(params['pdn'], x)
   cuts = np.cumsum([row.shape[1] for row in rows])[:-1]
-  generated = _jit(module.apply)(variables, activations)
+  generated = tiny.jit(module.apply)(variables, activations)
   for i, part in enumerate(np.split(x, cuts, axis=1)):
     importance = part.reshape(4, 2, 2, -1)
     np.testing.assert_allclose(
@@ -184,9 +125,9 @@ def test_evaluation_equals_its_parts_by_hand():
 
 
 def test_one_image_does_not_touch_another_in_evaluation():
-  module, variables = _init(layer_floor=0.2)
-  apply = _jit(module.apply)
-  activations = _activations()
+  module, variables = tiny.init(layer_floor=0.2)
+  apply = tiny.jit(module.apply)
+  activations = tiny.activations()
   changed = tuple(a.at[0].set(7.0) for a in activations)
   turned = tuple(a[::-1] for a in activations)
   own = apply(variables, activations)
@@ -203,8 +144,8 @@ def test_one_image_does_not_touch_another_in_evaluation():
 
 @pytest.mark.parametrize('floor', [0.005, 0.3])
 def test_layer_floor_adds_the_top_of_each_layer(floor):
-  without, _, slopes = _stepped()
-  floored, _, grads = _stepped(layer_floor=floor)
+  without, _, slopes = tiny.stepped()
+  floored, _, grads = tiny.stepped(layer_floor=floor)
   for mask, plain, scores in zip(floored.masks, without.masks, floored.scores):
     assert set(np.unique(mask)) <= {0.0, 1.0}
     n = mask[0].size
@@ -229,8 +170,10 @@ def test_layer_floor_adds_the_top_of_each_layer(floor):
 def test_layer_floor_counts_without_rounding_up_twice(floor, neurons, count):
   """.07 * 100 is 7.000000000000001 in floating point."""
   module = GenCNP(hidden=4, layer_floor=floor, lower=8.0, upper=9.0)
-  activations = _activations(((neurons,),), batch=2)
-  generated, _ = _jit(module.init_with_output)(jax.random.key(0), activations)
+  activations = tiny.activations(((neurons,),), batch=2)
+  generated, _ = tiny.jit(module.init_with_output)(
+    jax.random.key(0), activations
+  )
   (mask,) = generated.masks
   np.testing.assert_array_equal(mask.sum(1), [count, count])
 
@@ -239,17 +182,16 @@ def test_layer_floor_counts_without_rounding_up_twice(floor, neurons, count):
 
 
 def test_learned_bounds_start_at_the_constants_and_stay_apart():
-  module, variables = _init(learn_bounds=True, lower=-1.0, upper=2.0)
+  module, variables = tiny.init(learn_bounds=True, lower=-1.0, upper=2.0)
   params = variables['params']
-  for i in range(len(TINY)):
+  for i in range(len(tiny.SHAPES)):
     np.testing.assert_array_equal(params[f'bounds_{i}'], [-1.0, 2.0])
     assert params[f'bounds_{i}'].dtype == jnp.float32
   # The optimiser may move u below l: the masks and slopes stay finite.
-  crossed = {
-    **params, **{f'bounds_{i}': jnp.array([0.5, -0.5]) for i in range(len(TINY))}
-  }  # fmt: skip
-  generated, _, grads = _jit(functools.partial(_step, module))(
-    {**variables, 'params': crossed}, _activations()
+  layers = range(len(tiny.SHAPES))
+  crossed = params | {f'bounds_{i}': jnp.array([0.5, -0.5]) for i in layers}
+  generated, _, grads = tiny.jit(functools.partial(tiny.step, module))(
+    {**variables, 'params': crossed}, tiny.activations()
   )
   for mask, score in zip(generated.masks, generated.scores):
     np.testing.assert_array_equal(mask, score > 0.5 + 1e-3 / 2)
@@ -261,14 +203,14 @@ def test_bounds_must_be_in_order():
     ValueError, match=r'upper=-1.0: upper must be above lower'
   ):
     jax.eval_shape(
-      GenCNP(lower=1.0, upper=-1.0).init, jax.random.key(0), _activations()
+      GenCNP(lower=1.0, upper=-1.0).init, jax.random.key(0), tiny.activations()
     )
 
 
 def test_fully_connected_activations_alone():
   shapes = ((7,), (3,))
-  module, variables = _init(shapes)
-  generated = module.apply(variables, _activations(shapes))
+  module, variables = tiny.init(shapes)
+  generated = module.apply(variables, tiny.activations(shapes))
   assert [m.shape for m in generated.masks] == [(4, 7), (4, 3)]
   assert [e.shape for e in generated.importance] == [(4, 7), (4, 3)]
 
@@ -288,7 +230,7 @@ def test_kernels_and_embedding_may_be_chosen(options, kernels, importance):
     return jax.eval_shape(
       GenCNP(hidden=4, **options).init_with_output,
       jax.random.key(0),
-      _activations(SHAPES),
+      tiny.activations(SHAPES),
     )
 
   if kernels is None:
@@ -323,7 +265,7 @@ def test_kernels_and_embedding_may_be_chosen(options, kernels, importance):
 def test_options_that_do_not_fit(options, message):
   with pytest.raises(ValueError, match=message):
     jax.eval_shape(
-      GenCNP(**options).init, jax.random.key(0), _activations(SHAPES)
+      GenCNP(**options).init, jax.random.key(0), tiny.activations(SHAPES)
     )
 
 
@@ -338,29 +280,30 @@ def test_activations_of_another_rank():
 
 @pytest.mark.parametrize('num_fc', [1, 2, 3])
 def test_pdn_has_z_layers(num_fc):
-  patterns = _activations()
+  patterns = tiny.activations()
   scores, variables = PDN(8, num_fc).init_with_output(
     jax.random.key(0), patterns
   )
-  assert _shapes(scores) == _shapes(patterns)
+  assert tiny.shapes(scores) == tiny.shapes(patterns)
   assert len(variables['params']) == num_fc
-  width = sum(math.prod(s) for s in TINY)
+  width = sum(math.prod(s) for s in tiny.SHAPES)
   last = variables['params'][f'Dense_{num_fc - 1}']['kernel'].shape
   assert last == (width if num_fc == 1 else 8, width)
 
 
-def test_four_devices_equal_one_big_batch():
+@pytest.mark.parametrize('options', [{}, tiny.BARE], ids=['default', 'bare'])
+def test_four_devices_equal_one_big_batch(options):
   """Scores, statistics and averaged gradients of a training step."""
   assert jax.local_device_count() == 4
-  module, variables = _init()
-  activations = _activations(batch=8)
-  one, new, grads = _jit(functools.partial(_step, module))(
+  module, variables = tiny.init(**options)
+  activations = tiny.activations(batch=8)
+  one, new, grads = tiny.jit(functools.partial(tiny.step, module))(
     variables, activations
   )
   shards = jax.tree.map(lambda a: a.reshape(4, 2, *a.shape[1:]), activations)
   many, news, gradients = jax.pmap(
     functools.partial(
-      _step, module.clone(axis_name='batch'), axis_name='batch'
+      tiny.step, module.clone(axis_name='batch'), axis_name='batch'
     ),
     axis_name='batch',
     in_axes=(None, 0),

@@ -57,8 +57,9 @@ def distillation(logits, pathway_logits, swapped_logits, masks, task):
     means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
     means['penalty'] += penalty(of_image[r], task.penalty_reduction)
     means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
+    # A soft mask is on above one half.
     on = [p for mask in of_image[r] for p in mask.ravel()]
-    means['firing_sparsity'] += sum(p == 0 for p in on) / len(on)
+    means['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
     if classes[(r + 1) % n] != classes[r]:
       pairs += 1
       uniform -= log_softmax(swapped_logits[r]).mean()

@@ -1,10 +1,12 @@
 """The two losses against their formulas, and what must not get a gradient."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gencnp_jax.runtime import devices
@@ -121,7 +123,7 @@ def _reference(task, target, off):
   @jax.jit
   def run(variables, target, images):
     logits, activations = target.record(images)
-    model = tiny.distillation(axis_name=None).model
+    model = task.model.clone(axis_name=None)
     generated, _ = model.apply(
       variables, activations, train=True, mutable=['batch_stats']
     )
@@ -164,8 +166,9 @@ def test_no_pair_of_different_classes_is_no_error():
   _assert_means(sums, means)
 
 
-def _gradients(task, off):
-  """Returns loss, sums, and gradients of GEN-CNP, the target and `off`."""
+@functools.cache
+def _differentiated(task):
+  """Returns a function to the loss and its gradients, compiled once a task."""
 
   @jax.jit
   def run(variables, frozen, batch):
@@ -179,8 +182,14 @@ def _gradients(task, off):
       variables['params'], frozen
     )
 
+  return run
+
+
+def _gradients(task, off, variables=None):
+  """Returns loss, sums, and gradients of GEN-CNP, the target and `off`."""
   frozen = (tiny.target(), off)
-  return run(_variables('gencnp'), frozen, (_IMAGES, _LABELS))
+  variables = variables or _variables('gencnp')
+  return _differentiated(task)(variables, frozen, (_IMAGES, _LABELS))
 
 
 def test_mean_ablation_and_the_papers_sum_and_a_frozen_target():
@@ -226,6 +235,95 @@ def test_distillation_rows_are_those_of_evaluation():
     np.testing.assert_allclose(rows[key].mean(), means[key], rtol=1e-4)
   empty = [any(not m[i].any() for m in masks) for i in range(8)]
   np.testing.assert_array_equal(rows['empty_layer'], empty)
+
+
+def _sigmoid(**weights):
+  """A task of soft masks, for the variables of the hard ones."""
+  task = tiny.distillation(axis_name=None, **weights)
+  model = task.model.clone(quantiser='sigmoid')
+  return dataclasses.replace(task, model=model)
+
+
+def test_the_losses_of_soft_masks_are_of_the_masks_as_they_are():
+  """The reported sparsity is that of the masks cut at one half."""
+  task = _sigmoid(alpha=0.7, beta=0.2)
+  (found, sums), (own, frozen) = _gradients(task, None)
+  loss, means = _reference(task, tiny.target(), None)
+  assert 0.1 < means['firing_sparsity'] < 0.9
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+  assert all(not np.any(g) for g in jax.tree.leaves(frozen))
+  assert all(np.any(g) for g in jax.tree.leaves(own))
+  # The masks have no step in them: a small one downhill lowers the loss.
+  variables = _variables('gencnp')
+  params = jax.tree.map(lambda p, g: p - 1e-3 * g, variables['params'], own)
+  (lower, _), _ = _gradients(task, None, variables | {'params': params})
+  assert lower < found
+
+
+def test_rows_of_soft_masks_count_the_hard_pathways():
+  task = _sigmoid()
+  variables = _variables('gencnp')
+  # All of the last layer is off where it is cut, and almost half on where not.
+  params = variables['params']
+  bias = params['rpd_1']['bias'] * 0 - 0.1
+  decoder = params['rpd_1'] | {'scale': bias * 0, 'bias': bias}
+  variables = variables | {'params': params | {'rpd_1': decoder}}
+
+  @jax.jit
+  def run(variables, target):
+    logits, activations = target.record(_IMAGES)
+    masks = task.model.apply(variables, activations).masks
+    rows = task.rows((variables, (target, None)), _IMAGES, _LABELS)
+    return rows, logits, target.masked(_IMAGES, masks), masks
+
+  found = run(variables, tiny.target())
+  rows, logits, pathway_logits, masks = jax.tree.map(np.asarray, found)
+  assert masks[1].min() > 0.45
+  _, means = losses.distillation(logits, pathway_logits, logits, masks, task)
+  weighed = task.alpha * means['distillation'] + task.beta * means['penalty']
+  np.testing.assert_allclose(rows['loss'].mean(), weighed, rtol=1e-4)
+  for key in ('distillation', 'agreement', 'firing_sparsity'):
+    np.testing.assert_allclose(rows[key].mean(), means[key], rtol=1e-4)
+  np.testing.assert_array_equal(rows['empty_layer'], 1.0)
+  assert (rows['firing_sparsity'] < 1).all()
+
+
+@pytest.mark.parametrize(
+  'fields',
+  [
+    {'shared_pdn': False, 'kernel_sizes': (5, 1)},
+    {'shared_pdn': False, 'embedders': 'none'},
+  ],
+  ids=['layerwise', 'no embedders'],
+)
+def test_other_forms_learn(fields):
+  """A few steps move every parameter and lower the loss."""
+  task = tiny.distillation(axis_name=None, beta=0.3)
+  task = dataclasses.replace(task, model=task.model.clone(**fields))
+  frozen = (tiny.target(), None)
+  start = jax.jit(task.init)(jax.random.key(0), frozen, _IMAGES[:1])
+  optimiser = optax.adam(0.01)
+
+  @jax.jit
+  def step(variables, state):
+    def loss(params):
+      batch = (_IMAGES, _LABELS)
+      return task.loss(params, variables['batch_stats'], frozen, batch)
+
+    grad = jax.value_and_grad(loss, has_aux=True)
+    (value, (stats, _)), grads = grad(variables['params'])
+    updates, state = optimiser.update(grads, state)
+    params = optax.apply_updates(variables['params'], updates)
+    return {'params': params, 'batch_stats': stats}, state, value
+
+  variables, state, values = start, optimiser.init(start['params']), []
+  for _ in range(8):
+    variables, state, value = step(variables, state)
+    values.append(float(value))
+  assert np.isfinite(values).all() and min(values[-2:]) < values[0]
+  for a, b in zip(jax.tree.leaves(start), jax.tree.leaves(variables)):
+    assert np.isfinite(b).all() and np.any(a != b)
 
 
 def test_tasks_of_equal_fields_share_what_is_compiled():
