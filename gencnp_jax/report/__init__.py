@@ -9,6 +9,7 @@ from typing import Any
 
 from gencnp_jax.report import comparison
 from gencnp_jax.report.column import Column
+from gencnp_jax.report.pivot import pivot
 from gencnp_jax.report.table import Table
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
   'Section',
   'Table',
   'comparison',
+  'pivot',
   'plot',
   'write',
 ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gencnp_jax.report.column import Column
+from gencnp_jax.report.pivot import pivot
 from gencnp_jax.report.table import Table
 
 _METHOD = Column('method', 'Method', fmt='text')
@@ -31,23 +32,31 @@ CURVE = (
 """What is shown over the sparsities of the curve."""
 
 
-def tables(measured: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+def tables(
+  measured: Sequence[Mapping[str, Any]], printed: str = 'Table 5'
+) -> tuple[Table, ...]:
   """Returns the tables of faithfulness, class IoU, leakage and speed.
 
   Args:
     measured: one row a method.
+    printed: the paper's table of faithfulness, where rows hold its numbers.
   """
   joined = list(measured)
   faithful = any('accuracy_paper' in row for row in joined)
   overlapping = any('within_paper' in row for row in joined)
   faithfulness = Table(
-    'Faithfulness' + (' beside Table 5 of the paper' if faithful else ''),
+    'Faithfulness' + (f' beside {printed} of the paper' if faithful else ''),
     (
       _METHOD,
       _SPARSITY,
       _AGREEMENT,
       Column('accuracy', 'Accuracy', 'higher', paper=faithful),
-      Column('increase_rate', 'ICr', 'higher', paper=faithful),
+      Column(
+        'increase_rate',
+        'ICr',
+        'higher',
+        paper=any('increase_rate_paper' in row for row in joined),
+      ),
       Column('mean_increase_of_risers', 'mIC*', 'higher', paper=faithful),
       Column('mean_decrease_of_fallers', 'mDC*', 'lower', paper=faithful),
       Column('mean_increase', 'mIC', 'higher', 'percent2'),
@@ -113,27 +122,22 @@ def tables(measured: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
   return faithfulness, overlap, leakage, speed
 
 
-def curve_tables(measured: Sequence[Mapping[str, Any]]) -> tuple[Table, ...]:
+def curve_tables(
+  measured: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()
+) -> tuple[Table, ...]:
   """Returns one table a metric of `CURVE`: methods by sparsities.
 
   Args:
     measured: one row a method and sparsity, with the sparsity as `cut`; empty
       for no table.
+    keys: of the metrics; empty for all.
   """
-  cuts = sorted({row['cut'] for row in measured})
-  methods = list(dict.fromkeys(row['method'] for row in measured))
-  result = []
-  for column in CURVE if cuts else ():
-    rows = []
-    for method in methods:
-      own = [row for row in measured if row['method'] == method]
-      values = {f'at_{row["cut"]:g}': row[column.key] for row in own}
-      rows.append({'method': method, 'baseline': own[0]['baseline'], **values})
-    across = [
-      Column(f'at_{cut:g}', f'at {100 * cut:g} %', column.direction)
-      for cut in cuts
-    ]
-    result.append(
-      Table(f'{column.title} over firing sparsity', (_METHOD, *across), rows)
-    )
-  return tuple(result)
+  return tuple(
+    pivot(f'{column.title} over firing sparsity', measured, 'cut', column)
+    for column in (curve_columns(keys) if measured else ())
+  )
+
+
+def curve_columns(keys: Sequence[str] = ()) -> tuple[Column, ...]:
+  """Returns the columns of `CURVE` with these keys; all of them for none."""
+  return tuple(c for c in CURVE if not keys or c.key in keys)

@@ -1,24 +1,20 @@
 """The report: one HTML file that opens without network or scripts."""
 
 import base64
-import contextlib
 import dataclasses
-import io
 import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from gencnp_jax.report import templates
+from gencnp_jax.report import export, templates
 from gencnp_jax.report.table import Table
 
 # Points and images make an SVG large; a picture is then smaller and as good.
 SVG_BYTES = 400_000
-SALT = {'svg.hashsalt': 'gencnp_jax'}  # the same figure, the same bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +73,6 @@ def write(path: str | os.PathLike, report: Report) -> Path:
   Returns:
     The path.
   """
-  path = Path(path)
   tables, figures = itertools.count(1), itertools.count(1)
   sections = [
     {
@@ -92,16 +87,7 @@ def write(path: str | os.PathLike, report: Report) -> Path:
   ]
   template = templates.environment.get_template('report.html.j2')
   page = template.render(report=report, sections=sections)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Beside the target, so that the rename stays on one file system.
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    temporary.write_text(page, encoding='utf-8')
-    os.replace(temporary, path)
-  finally:
-    with contextlib.suppress(FileNotFoundError):
-      temporary.unlink()
-  return path
+  return export.replace(path, page.encode())
 
 
 def _picture(caption: str, figure: Figure) -> Picture:
@@ -111,15 +97,12 @@ def _picture(caption: str, figure: Figure) -> Picture:
   """
   width = round(96 * figure.get_figwidth())
   if not any(axes.images for axes in figure.axes):
-    out = io.BytesIO()
-    with matplotlib.rc_context(SALT):
-      figure.savefig(out, format='svg', metadata={'Date': None})
-    if out.tell() <= SVG_BYTES:
-      return Picture(caption, _data('image/svg+xml', out), width)
-  out = io.BytesIO()
-  figure.savefig(out, format='png', dpi=192, metadata={'Software': None})
-  return Picture(caption, _data('image/png', out), width)
+    svg = export.render(figure, 'svg')
+    if len(svg) <= SVG_BYTES:
+      return Picture(caption, _data('image/svg+xml', svg), width)
+  png = export.render(figure, 'png')
+  return Picture(caption, _data('image/png', png), width)
 
 
-def _data(kind: str, out: io.BytesIO) -> str:
-  return f'data:{kind};base64,{base64.b64encode(out.getvalue()).decode()}'
+def _data(kind: str, content: bytes) -> str:
+  return f'data:{kind};base64,{base64.b64encode(content).decode()}'

@@ -6,9 +6,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from gencnp_jax.report import palette
-from gencnp_jax.report.column import ARROWS
-from gencnp_jax.report.comparison import CURVE
+from gencnp_jax.report import lines, palette
+from gencnp_jax.report.comparison import curve_columns
 from gencnp_jax.report.curves import finite
 
 
@@ -16,6 +15,7 @@ from gencnp_jax.report.curves import finite
 def sparsity_curve(
   rows: Sequence[Mapping[str, Any]],
   own: Sequence[Mapping[str, Any]] = (),
+  keys: Sequence[str] = (),
 ) -> Figure:
   """Draws the metrics of the curve as small multiples.
 
@@ -26,6 +26,7 @@ def sparsity_curve(
       and the metrics of `report.comparison.CURVE`, shares in [0, 1].
     own: rows of methods that choose the sparsity of an image themselves: marked
       by a ring at their mean firing sparsity.
+    keys: of the metrics that are drawn; empty for all.
 
   Returns:
     A figure with a panel for each metric that was measured.
@@ -36,40 +37,23 @@ def sparsity_curve(
   if not rows:
     raise ValueError('rows is empty: measure with `sparsities=` first.')
   cuts = sorted({row['cut'] for row in rows})
-  methods = list(dict.fromkeys(row['method'] for row in rows))
-  colors = dict(zip(methods, palette.method_colors(methods)))
+  looks = lines.looks(rows)
   shown = [
     column
-    for column in CURVE
+    for column in curve_columns(keys)
     if any(finite(row.get(column.key)) for row in rows)
   ]
-  across = 4
+  across = min(4, len(shown) + 1)
   down = -(-(len(shown) + 1) // across)  # One panel's place for the legend.
-  figure = Figure((palette.WIDTH, 2.0 * down), layout='constrained')
+  # Few panels are large ones.
+  height = 2.0 * down if across == 4 else 2.8
+  figure = Figure((palette.WIDTH, height), layout='constrained')
   panels = list(figure.subplots(down, across, squeeze=False).flat)
-  lines = []
   for axes, column in zip(panels, shown):
-    axes.set_title(f'{column.title} {ARROWS[column.direction]}'.strip())
-    for method in methods:
-      points = {
-        row['cut']: row[column.key]
-        for row in rows
-        if row['method'] == method and finite(row.get(column.key))
-      }
-      xs = [cuts.index(cut) for cut in sorted(points)]
-      ys = [100 * points[cut] for cut in sorted(points)]
-      (line,) = axes.plot(
-        xs,
-        ys,
-        color=colors[method],
-        marker='o',
-        markersize=2.6,
-        lw=1.8 if method == 'GEN-CNP' else 1.1,
-        ls='--' if method == 'Random' else '-',
-        label=method,
-      )
-      if column is shown[0]:
-        lines.append(line)
+    axes.set_title(lines.heading(column))
+    lines.draw(
+      axes, rows, looks, 'cut', lambda row: cuts.index(row['cut']), column.key
+    )
     for row in own:
       if finite(row.get(column.key)):
         axes.plot(
@@ -79,17 +63,15 @@ def sparsity_curve(
           ms=8,
           mfc='none',
           mew=1.4,
-          color=colors.get(row['method'], palette.INK),
+          color=looks.get(row['method'], {}).get('color', palette.INK),
         )
-    axes.set_xticks(range(len(cuts)), [f'{100 * cut:g}' for cut in cuts])
-    axes.set_xlabel('firing sparsity, %')
-    axes.set_ylabel('%')
-    axes.set_ylim(-4, 104)
-    axes.grid(axis='y')
+    lines.cut_axis(axes, cuts)
+    lines.share_axis(axes)
   for axes in panels[len(shown) :]:
     axes.remove()
-  figure.legend(
-    handles=lines,
+  lines.legend(
+    figure,
+    looks,
     loc='lower right',
     bbox_to_anchor=(0.99, 0.06),
     title='○ its own sparsity' if own else None,

@@ -1,0 +1,81 @@
+"""Figures as bytes and files: the same bytes for the same figure."""
+
+import contextlib
+import io
+import os
+import weakref
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+DPI = 192  # Of a PNG, twice the size on the page, and of rasters in an SVG.
+# Without these an SVG has random identifiers, and both formats a date or the
+# version that wrote them.
+_SALT = {'svg.hashsalt': 'gencnp_jax'}
+_DRAWN: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_METADATA = {'svg': {'Date': None}, 'png': {'Software': None}}
+
+
+def render(figure: Figure, kind: str) -> bytes:
+  """Returns a figure as 'svg' or 'png'; drawn once, however often asked for.
+
+  Args:
+    figure: the figure; what is changed after the first call is not seen.
+    kind: of the picture.
+  """
+  # A report draws a dozen figures for the page and for their files: laying
+  # them out is what takes its time.
+  drawn = _DRAWN.setdefault(figure, {})
+  if kind not in drawn:
+    out = io.BytesIO()
+    with matplotlib.rc_context(_SALT):
+      figure.savefig(out, format=kind, dpi=DPI, metadata=_METADATA[kind])
+    drawn[kind] = out.getvalue()
+  return drawn[kind]
+
+
+def replace(path: str | os.PathLike, content: bytes) -> Path:
+  """Writes a file, all of it or nothing.
+
+  Args:
+    path: the file; its folder is made where it is missing.
+    content: what it will hold.
+
+  Returns:
+    The path.
+  """
+  path = Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  # Beside the target, so that the rename stays on one file system.
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      temporary.unlink()
+  return path
+
+
+def save(
+  figure: Figure, path_without_suffix: str | os.PathLike
+) -> tuple[Path, Path]:
+  """Writes a figure as PNG and as SVG.
+
+  Args:
+    figure: the figure.
+    path_without_suffix: where to; '.png' and '.svg' are added to the name. The
+      folder is made where it is missing.
+
+  Returns:
+    The paths of the PNG and of the SVG.
+  """
+  path = Path(path_without_suffix)
+  # Both are drawn before either is written: they belong together.
+  png, svg = (render(figure, kind) for kind in ('png', 'svg'))
+  # Not `with_suffix`: 'at_0.95' would lose its '.95'.
+  return (
+    replace(path.with_name(f'{path.name}.png'), png),
+    replace(path.with_name(f'{path.name}.svg'), svg),
+  )
