@@ -32,12 +32,15 @@ def is_trained(directory: epath.Path, stage: str) -> bool:
   return marker.exists()
 
 
-def is_evaluated(folder: epath.Path, section: dict[str, Any]) -> bool:
+def is_evaluated(
+  folder: epath.Path, section: dict[str, Any], quiet: bool = False
+) -> bool:
   """True, and says so, where results with these settings are in the folder.
 
   Args:
     folder: of the stage evaluate.
     section: the config's section, as JSON gives it back.
+    quiet: say nothing where they are.
   """
   path = folder / RESULTS
   if not path.exists():
@@ -55,7 +58,8 @@ def is_evaluated(folder: epath.Path, section: dict[str, Any]) -> bool:
       ', '.join(f'evaluate.{key}' for key in changed),
     )
     return False
-  logging.info('%s is there: stage evaluate is skipped.', path)
+  if not quiet:
+    logging.info('%s is there: stage evaluate is skipped.', path)
   return True
 
 

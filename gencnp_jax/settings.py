@@ -1,4 +1,4 @@
-"""Every setting, its default, its meaning, and what is legal.
+"""Every setting, its default and its meaning; `legal.py` says what is legal.
 
 `defaults()` is the base of each file in `configs/`; a config is an
 `ml_collections.ConfigDict`, so that `--config.gencnp.beta=1` works and a typo
@@ -8,17 +8,14 @@ are the paper's and which are ours.
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
-from gencnp_jax.training import state as training_state
-from gencnp_jax.training import tasks
+from gencnp_jax.choices import SettingsError, comma_set, one_of
 
-STAGES = ('target', 'gencnp', 'evaluate', 'report')
+STAGES = ('target', 'gencnp', 'evaluate', 'experiments', 'report')
 MODELS = ('alexnet', 'vgg11')
 DTYPES = ('float32', 'bfloat16')
 OFF = ('zero', 'mean')
@@ -34,10 +31,17 @@ METHODS = (
 )
 QUICK_METHODS = ('gencnp', 'neuron_mct', 'original_activation', 'random')
 SPLITS = ('test', 'validation')
-
-
-class SettingsError(ValueError):
-  """A setting that is not legal: names the field, the value and the remedy."""
+TRAIN_ON = ('train', 'test')
+EXPERIMENTS = (
+  'faithfulness',
+  'class_iou',
+  'roap',
+  'transferability',
+  'ablations',
+  'embedding',
+  'leakage',
+  'instance_sparsity',
+)
 
 
 def defaults() -> ml_collections.ConfigDict:
@@ -49,9 +53,11 @@ def defaults() -> ml_collections.ConfigDict:
   config.dtype = 'float32'  # Compute dtype; parameters are always float32.
 
   data = config.data = ml_collections.ConfigDict()
-  data.name = 'cifar10'  # cifar10, digits, npz, folder or tfds.
-  data.path = ''  # npz and folder: where; tfds: the TFDS name.
+  # cifar10, digits, npz, folder, tfds or downsampled_imagenet.
+  data.name = 'cifar10'
+  data.path = ''  # The file or folder; tfds: the TFDS name.
   data.dir = ''  # TFDS directory; '' = $TFDS_DATA_DIR or the TFDS default.
+  data.train_on = 'train'  # Or test: on the images it is tested on (ImageNet).
   data.image_size = 0  # Side in pixels; 0 = as stored.
   data.validation_share = 0.02  # Of the training split, held out by seed.
   data.limit = 0  # Examples a split; 0 = all.
@@ -78,6 +84,9 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.learn_bounds = False
   gencnp.sigma = 2.0  # DAQ's kernel width.
   gencnp.temperature = 2.0  # DAQ's temperature.
+  gencnp.quantiser = 'daq'  # Or sigmoid: soft masks, cut in use (Table 2).
+  gencnp.embedders = 'recursive'  # Or none: PDNs on the raw maps (Table 2).
+  gencnp.shared_pdn = True  # False: a PDN a layer (Table 2).
   gencnp.layer_floor = 0.0  # Share of each layer that always fires.
   gencnp.alpha = 1.0  # Weight of the distillation.
   gencnp.beta = 0.6  # Weight of the sparsity penalty.
@@ -91,10 +100,19 @@ def defaults() -> ml_collections.ConfigDict:
   evaluate.methods = ','.join(QUICK_METHODS)  # Comma-set of METHODS, or all.
   evaluate.split = 'test'  # Or validation, to choose settings by.
   evaluate.sparsities = ()  # Of the curve; () for none.
+  evaluate.roap_sparsities = ()  # Of ROAP alone, besides those of the curve.
+  evaluate.pathways = 0.0  # Keep pathways cut at this sparsity; 0 = none.
   evaluate.sparsity = 0.0  # Of the baselines; 0 = GEN-CNP's own mean.
   evaluate.limit = 0  # Images; 0 = all.
   evaluate.batch_size = 0  # Images at a time; 0 picks what fits.
   evaluate.examples = 8  # Images shown in the report.
+
+  experiments = config.experiments = ml_collections.ConfigDict()
+  experiments.names = ''  # Comma-set of EXPERIMENTS to measure, or all.
+  experiments.sample_sparsities = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # eps_ss.
+  experiments.class_sparsities = tuple(i / 10 for i in range(1, 10))  # eps_cn.
+  experiments.swap_weight = 1.0  # gamma of the variants with the swap term.
+  experiments.embedded = 1000  # Images of the t-SNE.
 
   runtime = config.runtime = ml_collections.ConfigDict()
   runtime.steps_per_dispatch = 0  # 0: one on CPU, many on GPU and TPU.
@@ -104,7 +122,15 @@ def defaults() -> ml_collections.ConfigDict:
   return config
 
 
-FREE = ('name', 'stages', 'runtime', 'evaluate', 'data.dir', 'target.workdir')
+FREE = (
+  'name',
+  'stages',
+  'runtime',
+  'evaluate',
+  'experiments',
+  'data.dir',
+  'target.workdir',
+)
 """Fields, or whole sections, that may change between runs in one workdir."""
 
 
@@ -134,7 +160,7 @@ def words(argument: str | None, legal: Sequence[str]) -> set[str]:
   """
   given = [w.strip() for w in (argument or '').split(',') if w.strip()]
   for word in given:
-    _one_of('the config argument', word, legal)
+    one_of('the config argument', word, legal)
   targets = sorted(set(given) & set(MODELS))
   if len(targets) > 1:
     raise SettingsError(
@@ -144,22 +170,6 @@ def words(argument: str | None, legal: Sequence[str]) -> set[str]:
   return set(given)
 
 
-def comma_set(field: str, value: str, legal: Sequence[str]) -> tuple[str, ...]:
-  """Reads a comma-set field; returns its words in the legal order.
-
-  Raises:
-    SettingsError: an unknown word, or none at all.
-  """
-  given = [w.strip() for w in value.split(',') if w.strip()]
-  if not given:
-    raise SettingsError(
-      f'config.{field}={value!r}: name at least one of {", ".join(legal)}.'
-    )
-  for word in given:
-    _one_of(f'config.{field}', word, legal)
-  return tuple(w for w in legal if w in given)
-
-
 def methods(value: str) -> tuple[str, ...]:
   """Reads `evaluate.methods`: a comma-set of METHODS, or 'all'."""
   if value.strip() == 'all':
@@ -167,124 +177,10 @@ def methods(value: str) -> tuple[str, ...]:
   return comma_set('evaluate.methods', value, METHODS)
 
 
-def validate(config: ml_collections.ConfigDict) -> None:
-  """Checks every value before anything is computed or written.
-
-  Raises:
-    SettingsError: names the field, the value and what would be legal.
-  """
-  comma_set('stages', config.stages, STAGES)
-  methods(config.evaluate.methods)
-  _one_of('config.evaluate.split', config.evaluate.split, SPLITS)
-  _check(
-    'evaluate.sparsities',
-    tuple(config.evaluate.sparsities),
-    lambda v: all(_open_share(s) for s in v) and len(set(v)) == len(v),
-    'empty, or different shares between 0 and 1',
-  )
-  _check('seed', config.seed, lambda v: 0 <= v < 2**31, 'in [0, 2^31)')
-  _one_of('config.dtype', config.dtype, DTYPES)
-  _one_of('config.target.model', config.target.model, MODELS)
-  _one_of('config.gencnp.off', config.gencnp.off, OFF)
-  _one_of(
-    'config.gencnp.penalty_reduction',
-    config.gencnp.penalty_reduction,
-    tasks.REDUCTIONS,
-  )
-  for name in ('target', 'gencnp'):
-    section = config[name]
-    _one_of(
-      f'config.{name}.optimiser', section.optimiser, training_state.OPTIMISERS
-    )
-    _one_of(
-      f'config.{name}.schedule', section.schedule, training_state.SCHEDULES
-    )
-    _check(f'{name}.epochs', section.epochs, _above_zero, 'above 0')
-    _check(f'{name}.batch_size', section.batch_size, _positive, 'at least 1')
-    _check(
-      f'{name}.learning_rate', section.learning_rate, _above_zero, 'above 0'
-    )
-    _check(f'{name}.warmup', section.warmup, _open_share, 'between 0 and 1')
-    _check(f'{name}.momentum', section.momentum, _share, 'in [0, 1)')
-    for field in ('weight_decay', 'clip_norm'):
-      _check(f'{name}.{field}', section[field], _not_negative, '0 or more')
-  gencnp = config.gencnp
-  for field in ('alpha', 'beta', 'gamma'):
-    _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
-  for field in ('hidden', 'num_fc'):
-    _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
-  for field in ('sigma', 'temperature'):
-    _check(f'gencnp.{field}', gencnp[field], _above_zero, 'above 0')
-  _check(
-    'gencnp.upper',
-    gencnp.upper,
-    lambda v: v > gencnp.lower,
-    f'above gencnp.lower={gencnp.lower}',
-  )
-  _check('gencnp.layer_floor', gencnp.layer_floor, _share, 'in [0, 1)')
-  _check(
-    'gencnp.embedding',
-    tuple(gencnp.embedding),
-    lambda v: len(v) in (0, 2) and all(x >= 1 for x in v),
-    "empty, or (h', w')",
-  )
-  _check(
-    'evaluate.sparsity',
-    config.evaluate.sparsity,
-    _share,
-    'between 0 and 1, or 0 for the mean of GEN-CNP',
-  )
-  _check(
-    'data.validation_share', config.data.validation_share, _share, 'in [0, 1)'
-  )
-  for field in (
-    'data.limit',
-    'data.image_size',
-    'data.crop_pad',
-    'gencnp.canvases',
-    'evaluate.limit',
-    'evaluate.batch_size',
-    'evaluate.examples',
-    'runtime.steps_per_dispatch',
-    'runtime.checkpoint_every',
-    'runtime.evaluate_every',
-  ):
-    section, name = field.split('.')
-    _check(field, config[section][name], _not_negative, '0 or more')
-
-
-def _positive(value: float) -> bool:
-  return value >= 1
-
-
-def _not_negative(value: float) -> bool:
-  return 0 <= value < math.inf
-
-
-def _above_zero(value: float) -> bool:
-  return 0 < value < math.inf
-
-
-def _share(value: float) -> bool:
-  return 0 <= value < 1
-
-
-def _open_share(value: float) -> bool:
-  return 0 < value < 1
-
-
-def _check(
-  field: str, value: Any, legal: Callable[[Any], bool], what: str
-) -> None:
-  if not legal(value):
-    raise SettingsError(f'config.{field}={value!r}: must be {what}.')
-
-
-def _one_of(field: str, value: str, legal: Sequence[str]) -> None:
-  if value in legal:
-    return
-  near = difflib.get_close_matches(value, legal, n=1)
-  guess = f' Did you mean {near[0]!r}?' if near else ''
-  raise SettingsError(
-    f'{field}: {value!r} is unknown; choose from {", ".join(legal)}.{guess}'
-  )
+def experiments(value: str) -> tuple[str, ...]:
+  """Reads `experiments.names`: a comma-set of EXPERIMENTS, 'all' or ''."""
+  if not value.strip():
+    return ()
+  if value.strip() == 'all':
+    return EXPERIMENTS
+  return comma_set('experiments.names', value, EXPERIMENTS)

@@ -1,7 +1,7 @@
-"""The stages of a run: target -> gencnp -> evaluate -> report.
+"""The stages of a run: target, gencnp, evaluate, experiments, report.
 
-Each is a function of (config, workdir), skipped where its product is in the
-workdir, and callable alone where what it needs is there.
+Each is skipped where its product is in the workdir, and callable alone where
+what it needs is there.
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ import json
 import time
 from typing import Any
 
-import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import (
-  data,
-  explainers,
-  pathway,
-  products,
-  settings,
-  training,
-  workspace,
-)
+from gencnp_jax import data, legal, products, settings, training_stages
 from gencnp_jax import report as report_lib
-from gencnp_jax.experiments import comparison, evaluation, main_report
-from gencnp_jax.runtime import checkpoints, devices, workdir
-from gencnp_jax.target import Preprocess
+from gencnp_jax.experiments import (
+  faithfulness,
+  main_report,
+  methods,
+  paper,
+  registry,
+)
+from gencnp_jax.experiments.run import Run
+from gencnp_jax.runtime import devices, workdir
 
 
 def run(config: Any, path: epath.PathLike) -> None:
@@ -37,8 +34,10 @@ def run(config: Any, path: epath.PathLike) -> None:
     ValueError: a setting, a data set or a workdir that will not do; the message
       names the field, the value and the remedy.
   """
-  settings.validate(config)
+  legal.validate(config)
   chosen = settings.comma_set('stages', config.stages, settings.STAGES)
+  if 'experiments' in chosen:
+    registry.check(config)
   for name in ('target', 'gencnp'):
     if name in chosen:
       devices.share(config[name].batch_size, f'config.{name}.batch_size')
@@ -52,82 +51,39 @@ def run(config: Any, path: epath.PathLike) -> None:
       settings.FREE,
       settings.defaults().to_dict(),
     )
-    splits = _Lazy(lambda: data.load(config.data, config.seed))
+    this = Run(
+      config, directory, _Lazy(lambda: data.load(config.data, config.seed))
+    )
     for name in chosen:
       start = time.monotonic()
-      _STAGES[name](config, directory, splits)
+      _STAGES[name](this)
       logging.info('Stage %s: %.0f s.', name, time.monotonic() - start)
 
 
-def train_target(config: Any, directory: epath.Path, splits: Any) -> None:
+def train_target(run: Run) -> None:
   """Trains the target, or takes the trained one of another workdir."""
-  if config.target.workdir:
-    products.take_target(config, directory)
-    return
-  if products.is_trained(directory, 'target'):
-    return
-  section = config.target
-  loaded = splits()
-  if loaded.train.labels is None:
-    raise ValueError(
-      f'config.data: {loaded.train.name} has no labels; a target cannot be '
-      'trained on it. Give labels, or config.target.workdir a trained one.'
-    )
-  model = workspace.build_model(
-    section.model, len(loaded.train.class_names), config.dtype, devices.AXIS
-  )
-  preprocess = Preprocess(loaded.train.mean, loaded.train.std)
-  about = {
-    **products.about(config, loaded, 'target'),
-    'model': section.model,
-    'mean': list(loaded.train.mean),
-    'std': list(loaded.train.std),
-  }
-  task = training.Classification(model, preprocess)
-  _train(config, section, directory, 'target', task, None, loaded, about)
+  training_stages.train_target(run.config, run.directory, run.splits)
 
 
-def train_gencnp(config: Any, directory: epath.Path, splits: Any) -> None:
+def train_gencnp(run: Run) -> None:
   """Distils a GEN-CNP from the frozen target."""
-  if products.is_trained(directory, 'gencnp'):
-    return
-  target = products.needed(directory, 'target', workspace.load_target)
-  section = config.gencnp
-  loaded = splits()
-  products.check_same_data(directory, loaded)
-  if section.off == 'mean' and not workspace.has_off(directory):
-    off = explainers.activation_means(target, loaded.train.images)
-    workspace.write_off(directory, off)
-  off = workspace.read_off(directory, section)
-  task = training.Distillation(
-    workspace.build_gencnp(section.to_dict(), config.dtype, devices.AXIS),
-    alpha=section.alpha,
-    beta=section.beta,
-    gamma=section.gamma,
-    penalty_reduction=section.penalty_reduction,
-  )
-  about = {
-    **products.about(config, loaded, 'gencnp'),
-    'gencnp': json.loads(json.dumps(section.to_dict())),
-  }
-  frozen = (target, off)
-  _train(config, section, directory, 'gencnp', task, frozen, loaded, about)
+  training_stages.train_gencnp(run.config, run.directory, run.splits)
 
 
-def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
+def evaluate(run: Run) -> None:
   """Measures GEN-CNP and the baselines, with the settings of the section."""
-  folder = directory / 'evaluate'
-  section = json.loads(json.dumps(config.evaluate.to_dict()))
+  folder = run.evaluate_folder
+  section = json.loads(json.dumps(run.config.evaluate.to_dict()))
   if products.is_evaluated(folder, section):
     return
-  generative = products.needed(directory, 'gencnp', workspace.load_explainer)
-  loaded = splits()
+  generative = run.generative
   # What is there was measured with other settings, in part or in whole.
   for path in (folder / products.RESULTS, *folder.glob('*.csv')):
     path.unlink(missing_ok=True)
-  content = evaluation.measure(config, generative, loaded, folder)
-  data_set, model = config.data.name, config.target.model
-  tables = comparison.tables(content['rows'], data_set, model)
+  content = methods.measure(run, generative, folder)
+  tables = faithfulness.tables(
+    content['rows'], paper.data_set(run), run.config.target.model
+  )
   curve = report_lib.comparison.curve_tables(content['curve'])
   for table in (*tables, *curve):
     (folder / f'{table.slug}.csv').write_text(table.to_csv())
@@ -135,70 +91,40 @@ def evaluate(config: Any, directory: epath.Path, splits: Any) -> None:
   for table in (*tables, *curve[:1]):
     print(table.to_text(), end='\n\n', flush=True)
   # Last: where it is, the stage is done.
-  workdir.write_json(
-    folder / products.RESULTS,
-    {
-      'rows': content['rows'],
-      'curve': content['curve'],
-      'settings': section,
-      'facts': _facts(config, loaded, content),
-    },
-  )
+  content |= {'settings': section, 'facts': _facts(run, content)}
+  workdir.write_json(folder / products.RESULTS, content)
 
 
-def report(config: Any, directory: epath.Path, splits: Any) -> None:
-  """Writes report.html from what the other stages left."""
-  del splits
-  folder = directory / 'evaluate'
-  if not (folder / products.RESULTS).exists():
+def experiments(run: Run) -> None:
+  """Measures what the config's experiments need besides the evaluation."""
+  for name in settings.experiments(run.config.experiments.names):
+    registry.measure(run, name)
+
+
+def report(run: Run) -> None:
+  """Writes tables, figures and report.html from what the others left."""
+  if not (run.evaluate_folder / products.RESULTS).exists():
     raise ValueError(
-      f'{directory}: stage report needs the results of stage evaluate; add it '
-      'to config.stages.'
+      f'{run.directory}: stage report needs the results of stage evaluate; add '
+      'it to config.stages.'
     )
-  content = json.loads((folder / products.RESULTS).read_text())
-  with (
-    (folder / evaluation.DETAILS).open('rb') as file,
-    np.load(file) as arrays,
-  ):
-    details = dict(arrays)
-  examples = pathway.Explanation.load(folder / evaluation.EXAMPLES)
-  path = main_report.write_report(directory, config, content, details, examples)
-  logging.info('Report: %s', path)
+  logging.info('Report: %s', main_report.write_report(run))
 
 
 _STAGES = {
   'target': train_target,
   'gencnp': train_gencnp,
   'evaluate': evaluate,
+  'experiments': experiments,
   'report': report,
 }
 
 
-def _train(config, section, directory, stage, task, frozen, loaded, about):
-  # What is trained anew has not been evaluated.
-  if (directory / 'evaluate').exists():
-    (directory / 'evaluate').rmtree()
-  where = workspace.checkpoint_directory(directory, stage)
-  with checkpoints.Checkpoints(where, about) as saved:
-    training.train(
-      task,
-      frozen,
-      loaded,
-      section,
-      saved,
-      directory / stage / 'log.jsonl',
-      seed=config.seed,
-      crop_pad=config.data.crop_pad if section.augment else 0,
-      flip=config.data.flip and section.augment,
-      runtime=config.runtime,
-    )
-  workdir.write_json(directory / stage / products.DONE, about)
-
-
-def _facts(config, loaded, content: dict[str, Any]) -> dict[str, Any]:
+def _facts(run: Run, content: dict[str, Any]) -> dict[str, Any]:
+  config = run.config
   return {
     'target': config.target.model,
-    'data set': loaded.test.name,
+    'data set': run.chosen.name,
     f'{config.evaluate.split} images': content['rows'][0]['images'],
     'seed': config.seed,
     'device': products.device(),

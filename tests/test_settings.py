@@ -6,7 +6,7 @@ import pathlib
 
 import pytest
 
-from gencnp_jax import settings
+from gencnp_jax import legal, settings
 
 CONFIGS = sorted(pathlib.Path('configs').glob('*.py'))
 
@@ -46,6 +46,17 @@ BAD = [
   ('evaluate.split', 'training', 'choose from test, validation'),
   ('evaluate.sparsities', (0.9, 1.0), 'shares between 0 and 1'),
   ('evaluate.sparsities', (0.9, 0.9), 'different shares'),
+  ('evaluate.roap_sparsities', (0.0,), 'empty, or different shares'),
+  ('evaluate.pathways', 1.0, 'between 0 and 1, or 0'),
+  ('data.train_on', 'val', 'choose from train, test'),
+  ('gencnp.embedders', 'recursiv', "Did you mean 'recursive'"),
+  ('gencnp.embedders', 'none', 'shared_pdn=False'),
+  ('gencnp.quantiser', 'tanh', 'daq, sigmoid'),
+  ('experiments.names', 'roap,ablation', "Did you mean 'ablations'"),
+  ('experiments.sample_sparsities', (), 'different shares'),
+  ('experiments.class_sparsities', (0.5, 1.5), 'between 0 and 1'),
+  ('experiments.swap_weight', 0.0, 'above 0'),
+  ('experiments.embedded', 3, 'at least 10'),
   ('gencnp.canvases', -1, '0 or more'),
   ('evaluate.sparsity', 1.0, 'between 0 and 1'),
   ('evaluate.sparsity', -0.1, 'between 0 and 1'),
@@ -76,7 +87,7 @@ UNCHECKED = {
   *('name', 'data.name', 'data.path', 'data.dir', 'target.workdir'),
   # The type is all there is to check.
   *('data.flip', 'target.augment', 'gencnp.augment'),
-  *('gencnp.learn_bounds', 'runtime.tensorboard'),
+  *('gencnp.learn_bounds', 'gencnp.shared_pdn', 'runtime.tensorboard'),
   # Checked by the model, which knows the maps.
   'gencnp.kernel_sizes',
 }
@@ -102,12 +113,13 @@ def test_a_bad_value_is_named_with_its_field_and_the_remedy(
   config = settings.defaults()
   _set(config, field, value)
   with pytest.raises(settings.SettingsError, match=message) as raised:
-    settings.validate(config)
+    legal.validate(config)
   said = str(raised.value)
   # Bounds are judged together, at the upper one.
   assert f'config.{field}'.replace('lower', 'upper') in said
   shown = value if field != 'stages' else value.strip(' ,')
-  assert str(shown) in said or field == 'evaluate.methods'
+  comma_sets = ('evaluate.methods', 'experiments.names')  # Their bad word.
+  assert str(shown) in said or field in comma_sets
   assert '\n' not in said and len(said) < 250
 
 
@@ -130,7 +142,7 @@ def test_every_field_is_checked_or_known_not_to_be():
 
 def test_the_defaults_are_legal_and_fresh():
   one, other = settings.defaults(), settings.defaults()
-  settings.validate(one)
+  legal.validate(one)
   one.gencnp.beta = 7.0
   assert other.gencnp.beta != 7.0
 
@@ -187,7 +199,7 @@ def test_every_config_loads_with_each_set_of_its_words(path):
         continue  # A choice of one.
       argument = ','.join(words) if words else None
       config = module.get_config(argument)
-      settings.validate(config)
+      legal.validate(config)
       # The default is a word too, and says nothing new; a full evaluation is
       # of the same trained products.
       key = frozenset(words) - {'alexnet', 'full'}
@@ -200,7 +212,7 @@ def test_every_config_loads_with_each_set_of_its_words(path):
         assert config.target.model == 'alexnet'
   # The name makes the workdir: variants must not share one.
   assert all(len(variants) == 1 for variants in names.values())
-  assert len(names) == 4
+  assert len(names) == 2 ** len(set(module.WORDS) - {'alexnet', 'full'})
   with pytest.raises(settings.SettingsError, match="Did you mean 'smoke'"):
     module.get_config('smokey')
 

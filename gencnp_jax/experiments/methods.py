@@ -7,26 +7,14 @@ evaluation goes on with the next method.
 from __future__ import annotations
 
 import functools
-import json
-import time
 from typing import Any
 
-import jax
 import numpy as np
-from absl import logging
 from etils import epath
 
-from gencnp_jax import (
-  data,
-  explainers,
-  metrics,
-  pathway,
-  products,
-  settings,
-)
-from gencnp_jax.runtime import workdir
+from gencnp_jax import explainers, metrics, pathway, settings
+from gencnp_jax.experiments.run import DETAILS, Run, part
 
-DETAILS = 'details.npz'
 EXAMPLES = 'examples.npz'
 
 BASELINES = {
@@ -39,116 +27,142 @@ BASELINES = {
   'random': explainers.Random,
 }
 """Word in `evaluate.methods` -> explainer of (target, sparsity, seed, off)."""
+TITLES = {
+  'gencnp': 'GEN-CNP',
+  'neuron_mct': 'NeuronMCT',
+  'neuron_int_grad': 'NeuronIntGrad',
+  'dgr': 'DGR',
+  'dgr_r': 'DGR_R',
+  'greedy': 'Greedy',
+  'original_activation': 'Original Activation',
+  'random': 'Random',
+}
+"""Word in `evaluate.methods` -> name in tables."""
 
 # What may differ between a method's stored numbers and the run that reads them.
 _FREE = ('methods', 'examples', 'sparsity')
 
 
+def named(config: Any) -> tuple[str, ...]:
+  """Returns the words of the methods that are measured, GEN-CNP first."""
+  chosen = settings.methods(config.evaluate.methods)
+  return ('gencnp', *(name for name in chosen if name != 'gencnp'))
+
+
 def measure(
-  config: Any,
-  generative: explainers.Generative,
-  splits: data.Splits,
-  folder: epath.Path,
+  run: Run, generative: explainers.Generative, folder: epath.Path
 ) -> dict[str, Any]:
   """Measures the methods of a config on its test (or validation) images.
 
   Args:
-    config: of the run.
-    generative: the trained GEN-CNP.
-    splits: the data.
+    run: whose config says which methods, and at which sparsities.
+    generative: a trained GEN-CNP; the baselines share its ablation, and its
+      mean firing sparsity.
     folder: where per-image details of GEN-CNP, its explanation of the first
-      images, and a JSON file a method are written, and found again.
+      images, a JSON file a method and the pathways to keep are written, and
+      found again.
 
   Returns:
-    'rows' and 'curve' (see `Comparison`), and 'seconds' in all.
-
-  Raises:
-    ValueError: a split that is not there.
+    'rows', 'curve' and 'roap' (see `Comparison`), and 'seconds' in all.
   """
-  section = config.evaluate
-  chosen = splits.test if section.split == 'test' else splits.validation
-  if chosen is None:
-    raise ValueError(
-      "config.evaluate.split='validation': no images are held out; set "
-      'config.data.validation_share above 0, or evaluate on the test split.'
-    )
-  count = min(section.limit or len(chosen.images), len(chosen.images))
-  images = chosen.images[:count]
-  common = {
-    'labels': None if chosen.labels is None else chosen.labels[:count],
-    'sparsities': tuple(section.sparsities),
-    'batch_size': section.batch_size or None,
-    'blank': metrics.mean_image(splits.train.images),
-    'seed': config.seed,
-  }
+  section, images = run.config.evaluate, run.images
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
-  settled |= {'device': products.device(), 'versions': products.versions()}
-  folder.mkdir(parents=True, exist_ok=True)
+  kept = (section.pathways,) if section.pathways else ()
+  sparsities = tuple(sorted({*section.sparsities, *kept}))
 
-  def own():
-    compared = explainers.evaluate([generative], images, **common)
-    shown = generative(images[: max(section.examples, 1)], importance=False)
-    _write_details(folder, compared[0], images, shown)
+  def measured(name, explainer):
+    compared = run.compare(
+      [explainer], sparsities, tuple(section.roap_sparsities)
+    )
+    for evaluation in compared.curve:
+      if evaluation.cut == section.pathways:
+        _write_pathways(folder, name, evaluation.masks)
     return compared
 
+  def as_json(compared):
+    return {
+      'rows': compared.rows(),
+      'curve': compared.curve_rows(),
+      'roap': list(compared.roap),
+    }
+
+  def own():
+    compared = measured('gencnp', generative)
+    shown = generative(images[: max(section.examples, 1)], importance=False)
+    _write_details(folder, compared[0], images, shown)
+    return as_json(compared)
+
   with_examples = settled | {'examples': section.examples}
-  parts = [_part(folder, 'gencnp', with_examples, own)]
+  parts = [part(folder / 'gencnp.json', with_examples, own)]
   # Pathways that are all or nothing still have baselines to stand beside.
   shapes = generative.target.activation_shapes(images.shape[1:])
   neuron = 1 / pathway.neuron_count(shapes)
   mean = parts[0]['rows'][0]['firing_sparsity']
   sparsity = section.sparsity or float(np.clip(mean, neuron, 1 - neuron))
-  for name in settings.methods(section.methods):
-    if name in BASELINES:
-      explainer = BASELINES[name](
-        generative.target, sparsity, seed=config.seed, off=generative.off
+  for name in named(run.config)[1:]:
+    explainer = BASELINES[name](
+      generative.target, sparsity, seed=run.config.seed, off=generative.off
+    )
+    parts.append(
+      part(
+        folder / f'{name}.json',
+        settled | {'at': sparsity},
+        lambda n=name, e=explainer: as_json(measured(n, e)),
       )
-      run = functools.partial(
-        explainers.evaluate, [explainer], images, **common
-      )
-      parts.append(_part(folder, name, settled | {'at': sparsity}, run))
+    )
   return {
-    'rows': [row for part in parts for row in part['rows']],
-    'curve': [row for part in parts for row in part['curve']],
-    'seconds': sum(part['seconds'] for part in parts),
+    'rows': [row for found in parts for row in found['rows']],
+    'curve': [row for found in parts for row in found['curve']],
+    'roap': [row for found in parts for row in found['roap']],
+    'seconds': sum(found['seconds'] for found in parts),
   }
 
 
-def _part(folder, name: str, settled: dict[str, Any], run) -> dict[str, Any]:
-  """Returns a method's rows: those of its file, where the settings are equal."""
-  path = folder / f'{name}.json'
-  settled = json.loads(json.dumps(settled))
-  if path.exists():
-    try:
-      part = json.loads(path.read_text())
-      if part['settings'] == settled:
-        logging.info('%s is there: not measured again.', path)
-        return part
-    except (ValueError, KeyError, TypeError):
-      logging.warning('%s is damaged: measured again.', path)
-  start = time.monotonic()
-  # Float32 products run in lower precision on TPU and GPU unless told not to.
-  with jax.default_matmul_precision('highest'):
-    compared = run()
-  part = {
-    'settings': settled,
-    'rows': compared.rows(),
-    'curve': compared.curve_rows(),
-    'seconds': time.monotonic() - start,
-  }
-  workdir.write_json(path, part)
-  return part
+def read_pathways(
+  folder: epath.Path, name: str, layer_sizes: tuple[int, ...]
+) -> metrics.PackedMasks:
+  """Reads the pathways of a method, cut at `evaluate.pathways`.
+
+  Args:
+    folder: as in `measure`.
+    name: of the method, a word in `evaluate.methods`.
+    layer_sizes: neurons of each layer.
+
+  Raises:
+    ValueError: there are none.
+  """
+  path = folder / f'{name}_pathways.npz'
+  if not path.exists():
+    raise ValueError(
+      f'{path} is not there; set config.evaluate.pathways to the firing '
+      'sparsity at which pathways are to be kept, and add evaluate to '
+      'config.stages.'
+    )
+  with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
+    return metrics.PackedMasks(arrays['bits'], layer_sizes)
+
+
+def _write_pathways(
+  folder: epath.Path, name: str, masks: metrics.PackedMasks
+) -> None:
+  write_arrays(folder / f'{name}_pathways.npz', bits=masks.bits)
 
 
 def _write_details(folder, own: explainers.Evaluation, images, shown) -> None:
-  temporary = folder / f'.{DETAILS}'
-  with temporary.open('wb') as file:
-    np.savez_compressed(
-      file,
-      predictions=own.predictions,
-      sparsity=own.sparsity_of_images,
-      layer_shares=own.layer_counts / own.layer_sizes,
-      example_images=images[: len(shown)],
-    )
-  temporary.replace(folder / DETAILS)
+  write_arrays(
+    folder / DETAILS,
+    predictions=own.predictions,
+    confidences=own.confidences,
+    sparsity=own.sparsity_of_images,
+    layer_shares=own.layer_counts / own.layer_sizes,
+    example_images=images[: len(shown)],
+  )
   shown.save(folder / EXAMPLES)
+
+
+def write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:
+  """Writes an .npz file under a temporary name, then renames."""
+  temporary = path.parent / f'.{path.name}'
+  with temporary.open('wb') as file:
+    np.savez_compressed(file, **arrays)
+  temporary.replace(path)

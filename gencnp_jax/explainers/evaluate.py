@@ -2,13 +2,12 @@
 
 A batch goes from images to metrics without leaving the device: a method's
 scores are computed once, its pathway and a cut at every sparsity of the curve
-are worn by the image, by a partner and by a blank, and only logits, counts and
-bits come to the host.
+are worn by the image, by a partner and by a blank, and taken from the image;
+only logits, counts and bits come to the host.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from gencnp_jax import metrics, pathway, selection
 from gencnp_jax.explainers import base, inputs
 from gencnp_jax.explainers.evaluation import Comparison, Evaluation
+from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
 from gencnp_jax.runtime import devices, progress
 
@@ -33,6 +33,7 @@ def evaluate(
   labels: Any = None,
   *,
   sparsities: Sequence[float] = (),
+  roap_sparsities: Sequence[float] = (),
   batch_size: int | None = None,
   blank: np.ndarray | None = None,
   seed: int = 0,
@@ -48,6 +49,7 @@ def evaluate(
       explainer's scores are cut at each of them (GEN-CNP's are the scores D
       before quantisation). Methods without one order of all neurons are left
       out of it.
+    roap_sparsities: where ROAP alone is measured, besides those.
     batch_size: images at a time; None picks what fits each explainer.
     blank: `[h, w, channels]`, the image of blank leakage; None for the mean.
     seed: of the partners of swap leakage.
@@ -67,6 +69,11 @@ def evaluate(
   shapes = target.activation_shapes(images.shape[1:])
   neurons = pathway.neuron_count(shapes)
   cuts = {s: selection.kept_count(s, neurons) for s in sparsities}
+  roap_cuts = {
+    s: selection.kept_count(s, neurons)
+    for s in roap_sparsities
+    if s not in cuts
+  }
   if labels is not None:
     classes_there = target.num_classes(images.shape[1:])
     labels = metrics.check_labels(labels, len(images), classes_there)
@@ -81,109 +88,40 @@ def evaluate(
   partner_classes = np.where(partner < 0, -1, classes[partner])
   if blank is None:
     blank = metrics.mean_image(images)
-  shared = _Shared(
+  shared = Shared(
     images=images,
     partner_images=images[partner],
     classes=classes,
     partner_classes=partner_classes,
     labels=labels,
+    confidences=np.asarray(jax.nn.softmax(logits).max(1)),
     blank=check_blank(blank, images),
     sizes=tuple(int(np.prod(shape)) for shape in shapes),
   )
-  own, curve = [], []
+  own, curve, removed = [], [], []
   for explainer in explainers:
-    first, *others = _evaluate_one(explainer, shared, cuts, batch_size)
+    (first, *others), more = _evaluate_one(
+      explainer, shared, cuts, roap_cuts, batch_size
+    )
     own.append(first)
     curve += others
-  return Comparison(tuple(own), tuple(curve))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shared:
-  """What is the same for all explainers of a comparison."""
-
-  images: np.ndarray
-  partner_images: np.ndarray
-  classes: np.ndarray
-  partner_classes: np.ndarray
-  labels: np.ndarray | None
-  blank: np.ndarray
-  sizes: tuple[int, ...]
-
-
-class _Sums:
-  """What is added up, batch by batch, for one set of pathways."""
-
-  def __init__(self, shared: _Shared):
-    self._shared = shared
-    self._faithful = metrics.FaithfulnessSums()
-    self._leaked = metrics.LeakageSums()
-    self._bits, self._counts, self._tied = [], [], []
-
-  def add(self, part: slice, logits: np.ndarray, rows: dict[str, Any]) -> None:
-    """Adds the rows of a batch."""
-    shared, on = self._shared, rows['counts']
-    neurons = sum(shared.sizes)
-    self._faithful += metrics.faithfulness_sums(
-      logits,
-      rows['pathway_logits'],
-      None if shared.labels is None else shared.labels[part],
-      1.0 - on.sum(1, dtype=np.float64) / neurons,
-      on,
-      shared.sizes,
-    )
-    self._leaked += metrics.leakage_sums(
-      shared.classes[part],
-      shared.partner_classes[part],
-      rows['pathway_logits'],
-      rows['swap_logits'],
-      rows['blank_logits'],
-      on.min(1) == 0,
-    )
-    self._bits.append(rows['bits'])
-    self._counts.append(on)
-    self._tied.append(rows['tied'])
-
-  def result(
-    self, method: str, cut: float | None, seconds: float
-  ) -> Evaluation:
-    """Divides, and compares the masks with one another."""
-    shared = self._shared
-    counts = np.concatenate(self._counts)
-    packed = metrics.PackedMasks(np.concatenate(self._bits), shared.sizes)
-    by_prediction = metrics.class_iou(packed, shared.classes)
-    by_label, groups = by_prediction, shared.classes
-    if shared.labels is not None:
-      groups = shared.labels
-      by_label = metrics.class_iou(packed, groups)
-    return Evaluation(
-      method=method,
-      faithfulness=self._faithful.result(),
-      leakage=self._leaked.result(),
-      class_iou=by_label,
-      predicted_iou=by_prediction,
-      consensus_iou=metrics.class_iou(packed, groups, kind='consensus'),
-      tied=float(np.concatenate(self._tied).mean(dtype=np.float64)),
-      seconds=seconds,
-      images_per_second=len(counts) / seconds,
-      sparsity_of_images=1.0 - counts.sum(1) / sum(shared.sizes),
-      layer_counts=counts,
-      layer_sizes=shared.sizes,
-      predictions=shared.classes,
-      cut=cut,
-    )
+    removed += more
+  return Comparison(tuple(own), tuple(curve), tuple(removed))
 
 
 def _evaluate_one(
   explainer: base.Explainer,
-  shared: _Shared,
+  shared: Shared,
   cuts: dict[float, int],
+  roap_cuts: dict[float, int],
   batch_size: int | None,
-) -> list[Evaluation]:
-  """Returns the explainer's own evaluation, then one a cut."""
-  counts = list(cuts.values()) if explainer.is_cut_from_importance else []
+) -> tuple[list[Evaluation], list[dict[str, Any]]]:
+  """Returns the explainer's own evaluation, one a cut; ROAP of each cut."""
+  if not explainer.is_cut_from_importance:
+    cuts, roap_cuts = {}, {}
   finder = _Finder(explainer)
   cut, measure = devices.rowwise(_cut, 2), devices.rowwise(_measure, 4)
+  remove = devices.rowwise(_remove, 2)
   wearing = devices.replicate((explainer.target, explainer.ablation))
   blank = devices.replicate(shared.blank)
   seed = np.int32(getattr(explainer, 'seed', 0))
@@ -191,20 +129,25 @@ def _evaluate_one(
   def run(index, images, partner_images):
     found = finder(index, images)
     worn = [(found.masks, found.tied)]
-    for count in counts:
+    for count in cuts.values():
       masks, tied = cut((np.int32(count), seed), found.importance, index)
       worn.append((masks, tied))
+    removed = []
+    for count in roap_cuts.values():
+      masks, _ = cut((np.int32(count), seed), found.importance, index)
+      removed.append(remove(wearing, images, masks))
     rows = [
       measure((*wearing, blank), images, partner_images, masks, tied)
       for masks, tied in worn
     ]
     # Or the next batch's explaining would be timed while this one is measured.
-    return jax.block_until_ready((found.logits, rows))
+    return jax.block_until_ready((found.logits, rows, removed))
 
   n = len(shared.images)
-  sums = [_Sums(shared) for _ in range(1 + len(counts))]
+  sums = [Measured(shared) for _ in range(1 + len(cuts))]
+  roap = [metrics.Mean() for _ in roap_cuts]
   with progress.Progress(n, explainer.name) as bar:
-    for part, (logits, worn) in devices.map_blocks(
+    for part, (logits, worn, removed) in devices.map_blocks(
       run,
       np.arange(n, dtype=np.int32),
       shared.images,
@@ -216,10 +159,21 @@ def _evaluate_one(
     ):
       for one, rows in zip(sums, worn):
         one.add(part, logits, rows)
+      if shared.labels is not None:
+        for i, rest in enumerate(removed):
+          roap[i] += metrics.roap_sums(rest, shared.labels[part])
       bar.update(part.stop - part.start)
-  return [
-    one.result(explainer.name, cut, finder.seconds)
-    for one, cut in zip(sums, (None, *cuts))
+  evaluations = [
+    one.result(explainer.name, sparsity, finder.seconds)
+    for one, sparsity in zip(sums, (None, *cuts))
+  ]
+  points = {e.cut: e.roap for e in evaluations[1:]}
+  if shared.labels is not None:
+    points |= {sparsity: one.value for sparsity, one in zip(roap_cuts, roap)}
+  return evaluations, [
+    {'method': explainer.name, 'cut': sparsity, 'roap': points[sparsity]}
+    for sparsity in sorted(points)
+    if points[sparsity] is not None
   ]
 
 
@@ -265,7 +219,13 @@ def _measure(replicated, images, partner_images, masks, tied):
     'pathway_logits': target.masked(images, masks, off),
     'swap_logits': target.masked(partner_images, masks, off),
     'blank_logits': target.masked(blanks, masks, off),
+    'removed_logits': _remove((target, off), images, masks),
     'counts': pathway.layer_counts(masks),
     'bits': pathway.pack(masks),
     'tied': tied,
   }
+
+
+def _remove(replicated, images, masks):
+  target, off = replicated
+  return target.masked(images, tuple(~mask for mask in masks), off)

@@ -25,6 +25,8 @@ class Evaluation:
     predicted_iou: likewise for the classes that the target predicts; the same
       without labels.
     consensus_iou: the same of |intersection of all| / |union of all|.
+    roap: accuracy of what is left when the pathway is taken away (lower is
+      better); None without labels.
     tied: mean share of kept neurons that a draw among equal scores chose.
     seconds: wall time of explaining alone, from images to masks, without
       compilation.
@@ -33,6 +35,8 @@ class Evaluation:
     layer_counts: float32 `[n, layers]`, neurons on in each layer.
     layer_sizes: number of neurons of each layer.
     predictions: int `[n]`, the target's classes.
+    confidences: float32 `[n]`, their softmax probabilities.
+    masks: the pathways, as bits.
     cut: the sparsity of the curve at which the scores were cut, or None for
       the explainer's own pathways.
   """
@@ -43,6 +47,7 @@ class Evaluation:
   class_iou: metrics.ClassIoU
   predicted_iou: metrics.ClassIoU
   consensus_iou: metrics.ClassIoU
+  roap: float | None
   tied: float
   seconds: float
   images_per_second: float
@@ -50,6 +55,8 @@ class Evaluation:
   layer_counts: np.ndarray
   layer_sizes: tuple[int, ...]
   predictions: np.ndarray
+  confidences: np.ndarray
+  masks: metrics.PackedMasks
   cut: float | None = None
 
   def row(self) -> dict[str, Any]:
@@ -88,11 +95,12 @@ class Evaluation:
       'blank': self.leakage.blank,
       'disconnected': self.leakage.disconnected,
       'empty_layer': self.leakage.empty_layer,
+      'roap': self.roap,
       'tied': self.tied,
       'seconds': self.seconds,
       'images_per_second': self.images_per_second,
     }
-    return {key: _defined(value) for key, value in row.items()}
+    return {key: defined(value) for key, value in row.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +112,13 @@ class Comparison(Sequence):
   Attributes:
     evaluations: one an explainer, at its own sparsity.
     curve: one an explainer and sparsity, explainers first.
+    roap: mappings 'method', 'cut' (sparsity) and 'roap', one an explainer and
+      sparsity of the curve or of ROAP alone; empty without labels.
   """
 
   evaluations: tuple[Evaluation, ...]
   curve: tuple[Evaluation, ...] = ()
+  roap: tuple[dict[str, Any], ...] = ()
 
   def __getitem__(self, i):
     return self.evaluations[i]
@@ -139,8 +150,8 @@ class Comparison(Sequence):
     )
 
 
-def _defined(value: Any) -> Any:
+def defined(value: Any) -> Any:
   """Returns None for NaN, which JSON does not have."""
   if isinstance(value, list):
-    return [_defined(v) for v in value]
+    return [defined(v) for v in value]
   return None if isinstance(value, float) and math.isnan(value) else value

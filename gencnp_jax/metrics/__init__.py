@@ -37,6 +37,13 @@ from gencnp_jax.metrics.packed import PackedMasks
 from gencnp_jax.metrics.partners import mean_image, partners
 from gencnp_jax.metrics.roap import roap, roap_sums
 from gencnp_jax.metrics.sums import Mean, check_labels
+from gencnp_jax.metrics.transfer import (
+  Transfer,
+  TransferSplit,
+  Wearing,
+  neuron_frequencies,
+  transfer_split,
+)
 
 __all__ = [
   'ClassIoU',
@@ -49,6 +56,9 @@ __all__ = [
   'LeakageSums',
   'Mean',
   'PackedMasks',
+  'Transfer',
+  'TransferSplit',
+  'Wearing',
   'check_labels',
   'class_iou',
   'class_variance',
@@ -58,7 +68,9 @@ __all__ = [
   'leakage',
   'leakage_sums',
   'mean_image',
+  'neuron_frequencies',
   'partners',
   'roap',
   'roap_sums',
+  'transfer_split',
 ]

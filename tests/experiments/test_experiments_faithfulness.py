@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gencnp_jax
-from gencnp_jax.experiments import comparison, paper
+from gencnp_jax.experiments import faithfulness, paper
 from gencnp_jax.explainers import NeuronMCT, Random
 from tests import tiny
 from tests.training.conftest import compile_once  # noqa: F401
@@ -86,7 +86,7 @@ def test_rows_hold_what_was_measured(measured):
   again = json.loads(json.dumps(rows, allow_nan=False))
   assert again == rows
   texts = [
-    [t.to_text() for t in comparison.tables(r, 'digits', 'alexnet')]
+    [t.to_text() for t in faithfulness.tables(r, 'digits', 'alexnet')]
     for r in (rows, again)
   ]
   assert texts[0] == texts[1]
@@ -101,14 +101,14 @@ def test_what_is_undefined_is_null_in_json():
   json.dumps(row, allow_nan=False)
   assert row['within'] is None and row['within_per_layer'] == [None, None]
   assert row['swap'] is None and row['accuracy'] is None
-  for table in comparison.tables([row], 'cifar10', 'alexnet'):
+  for table in faithfulness.tables([row], 'cifar10', 'alexnet'):
     table.to_text()
-  assert comparison.warnings([row]) == []
+  assert faithfulness.warnings([row]) == []
 
 
 def test_every_column_finds_its_value(measured):
   rows = measured.rows()
-  for table in comparison.tables(rows, 'cifar10', 'alexnet'):
+  for table in faithfulness.tables(rows, 'cifar10', 'alexnet'):
     for column in table.columns:
       assert column.key in rows[0], column.key
       if column.paper:
@@ -119,22 +119,22 @@ def test_every_column_finds_its_value(measured):
 def test_tables_join_the_numbers_of_the_paper(model):
   methods = ('GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random')
   rows = [_row(method) for method in methods]
-  faithfulness, overlap, leakage, speed = comparison.tables(
+  faithful, overlap, leakage, speed = faithfulness.tables(
     rows, 'cifar10', model
   )
   printed = paper.faithfulness('cifar10', model)
-  for row in faithfulness.rows:
+  for row in faithful.rows:
     for key, value in printed[row['method']].items():
       assert row[f'{key}_paper'] == value
       assert row[key] == _row()[key]  # Measured ones are left as they are.
   ious = paper.class_iou('cifar10', model)
   for row in overlap.rows:
     assert row['within_paper'] == ious[row['method']]
-  assert 'Table 5' in faithfulness.title and 'Table 3' in overlap.title
+  assert 'Table 5' in faithful.title and 'Table 3' in overlap.title
   for table in (leakage, speed):
     assert not any(column.paper for column in table.columns)
   assert '_paper' not in str(rows)  # The input is left alone.
-  text = faithfulness.to_text()
+  text = faithful.to_text()
   gen_cnp = printed['GEN-CNP']['mean_decrease_of_fallers']
   assert f'{100 * gen_cnp:.1f}' in text
 
@@ -142,7 +142,7 @@ def test_tables_join_the_numbers_of_the_paper(model):
 def test_other_data_have_no_columns_of_the_paper():
   for data, model in (('digits', 'alexnet'), ('cifar10', 'resnet')):
     assert paper.target_accuracy(data, model) is None
-    for table in comparison.tables([_row()], data, model):
+    for table in faithfulness.tables([_row()], data, model):
       assert not any(column.paper for column in table.columns)
       assert 'Table' not in table.title and 'paper' not in table.title
 
@@ -154,15 +154,15 @@ def test_random_does_not_compete():
     _row('NeuronMCT', mean_decrease=0.07),
     _row('Random', mean_decrease=0.001),
   ]
-  faithfulness, *_ = comparison.tables(rows, 'digits', 'alexnet')
-  (column,) = [c for c in faithfulness.columns if c.key == 'mean_decrease']
-  assert faithfulness.best(column) == {0}
+  faithful, *_ = faithfulness.tables(rows, 'digits', 'alexnet')
+  (column,) = [c for c in faithful.columns if c.key == 'mean_decrease']
+  assert faithful.best(column) == {0}
 
 
 def test_directions_of_the_columns():
   found = {
     column.key: column.direction
-    for table in comparison.tables([_row()], 'cifar10', 'alexnet')
+    for table in faithfulness.tables([_row()], 'cifar10', 'alexnet')
     for column in table.columns
   }
   higher = {k for k, v in found.items() if v == 'higher'}
@@ -194,7 +194,7 @@ def test_directions_of_the_columns():
   ],
 )
 def test_warnings(changes, expected):
-  said = comparison.warnings([_row(**changes), _row('Random')])
+  said = faithfulness.warnings([_row(**changes), _row('Random')])
   if expected is None:
     assert said == []
   else:
@@ -204,7 +204,7 @@ def test_warnings(changes, expected):
 
 def test_one_warning_a_method():
   rows = [_row(m, disconnected=0.5) for m in ('GEN-CNP', 'NeuronMCT')]
-  assert [s.split(':')[0] for s in comparison.warnings(rows)] == [
+  assert [s.split(':')[0] for s in faithfulness.warnings(rows)] == [
     'GEN-CNP',
     'NeuronMCT',
   ]

@@ -101,6 +101,42 @@ def test_the_batch_size_changes_nothing(measured):
     _check(again.class_iou, measured[3].class_iou, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize('i', range(4))
+def test_roap_is_that_of_the_public_metric(measured, i):
+  explainer, found = _explainers()[i], measured[i]
+  masks = explainer(IMAGES, batch_size=16, importance=False).masks
+  expected = metrics.roap(
+    explainer.target, IMAGES, masks, LABELS, explainer.ablation
+  )
+  assert found.roap == pytest.approx(expected)
+  np.testing.assert_array_equal(found.masks.bits, pathway.pack(masks))
+  logits = np.asarray(explainer.target(IMAGES))
+  np.testing.assert_allclose(
+    found.confidences, np.asarray(jax.nn.softmax(logits)).max(1), rtol=1e-5
+  )
+
+
+def test_roap_alone_is_measured_where_the_curve_is_not():
+  explainer = NeuronMCT(tiny.target(), 0.6)
+  found = gencnp_jax.evaluate(
+    [explainer],
+    IMAGES,
+    LABELS,
+    sparsities=(0.8,),
+    roap_sparsities=(0.3, 0.8, 0.5),
+  )
+  assert [row['cut'] for row in found.roap] == [0.3, 0.5, 0.8]
+  assert [e.cut for e in found.curve] == [0.8]
+  for row in found.roap:
+    masks = NeuronMCT(tiny.target(), row['cut'])(IMAGES).masks
+    expected = metrics.roap(tiny.target(), IMAGES, masks, LABELS)
+    assert row['roap'] == pytest.approx(expected)
+  unlabelled = gencnp_jax.evaluate(
+    [explainer], IMAGES, sparsities=(0.8,), roap_sparsities=(0.3,)
+  )
+  assert unlabelled.roap == () and unlabelled[0].roap is None
+
+
 def test_predictions_are_those_of_the_target(measured):
   expected = np.asarray(tiny.target()(IMAGES)).argmax(1)
   for found in measured:

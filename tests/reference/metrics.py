@@ -223,3 +223,30 @@ def class_variance(embeddings, labels):
   )
   between = np.mean([np.sum((means[int(c)] - centre) ** 2) for c in labels])
   return within / total, between / total, total
+
+
+def transfer(net, images, masks, groups, split, sample, threshold, off):
+  """Class pathways on held-out images: counts in loops, images one by one.
+
+  Returns the logits of the target and under the class pathway, the pathways'
+  firing sparsities, and a function (image, class) -> class under the pathway.
+  """
+  pathways = {}
+  for c, order in split.builders.items():
+    members = [i for i in range(len(groups)) if groups[i] == c]
+    drawn = order[: max(1, round((1 - sample) * len(members)))]
+    counts = [sum(m[i].astype(int) for i in drawn) for m in masks]
+    # Integers: on in more than the threshold's share of the drawn.
+    pathways[c] = [count > threshold * len(drawn) for count in counts]
+  whole, under, sparsity = [], [], []
+  for i in split.held_out:
+    mask = pathways[int(groups[i])]
+    whole.append(net.logits(images[i]))
+    under.append(net.logits(images[i], mask, off))
+    on = sum(int(m.sum()) for m in mask)
+    sparsity.append(1 - on / sum(m.size for m in mask))
+
+  def said(image, group):
+    return int(np.argmax(net.logits(images[image], pathways[group], off)))
+
+  return np.array(whole), np.array(under), sparsity, said

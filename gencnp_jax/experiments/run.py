@@ -1,0 +1,172 @@
+"""What experiments share: config, data, products, each loaded once."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from etils import epath
+
+from gencnp_jax import data, explainers, metrics, products, workspace
+from gencnp_jax.runtime import workdir
+
+DETAILS = 'details.npz'
+
+
+class Run:
+  """A run's config and workdir, and what lies in it.
+
+  Attributes:
+    config: of the run.
+    directory: the opened workdir.
+    splits: a function that loads the data, once.
+  """
+
+  def __init__(
+    self,
+    config: Any,
+    directory: epath.Path,
+    splits: Callable[[], data.Splits],
+  ):
+    self.config, self.directory, self.splits = config, directory, splits
+
+  @functools.cached_property
+  def generative(self) -> explainers.Generative:
+    """The trained GEN-CNP.
+
+    Raises:
+      ValueError: stage gencnp has not run.
+    """
+    return products.needed(self.directory, 'gencnp', workspace.load_explainer)
+
+  @functools.cached_property
+  def chosen(self) -> data.Dataset:
+    """The images that are explained, of `evaluate.split`.
+
+    Raises:
+      ValueError: a split that is not there.
+    """
+    section, splits = self.config.evaluate, self.splits()
+    chosen = splits.test if section.split == 'test' else splits.validation
+    if chosen is None:
+      raise ValueError(
+        "config.evaluate.split='validation': no images are held out; set "
+        'config.data.validation_share above 0, or evaluate on the test split.'
+      )
+    return chosen
+
+  @property
+  def images(self) -> np.ndarray:
+    """The first `evaluate.limit` of them, uint8 `[n, h, w, 3]`."""
+    return self.chosen.images[: self.config.evaluate.limit or None]
+
+  @property
+  def labels(self) -> np.ndarray | None:
+    """Their labels, int32 `[n]`, or None."""
+    labels = self.chosen.labels
+    return None if labels is None else labels[: len(self.images)]
+
+  @functools.cached_property
+  def blank(self) -> np.ndarray:
+    """The mean training image."""
+    return metrics.mean_image(self.splits().train.images)
+
+  @functools.cached_property
+  def evaluated(self) -> dict[str, Any]:
+    """What stage evaluate found: rows, curve, roap, facts, settings.
+
+    Raises:
+      ValueError: stage evaluate has not run, or with other settings.
+    """
+    section = json.loads(json.dumps(self.config.evaluate.to_dict()))
+    path = self.evaluate_folder / products.RESULTS
+    if not products.is_evaluated(self.evaluate_folder, section, quiet=True):
+      raise ValueError(
+        f'{path} is not there, or of other settings in config.evaluate; add '
+        'evaluate to config.stages.'
+      )
+    return json.loads(path.read_text())
+
+  @functools.cached_property
+  def details(self) -> dict[str, np.ndarray]:
+    """Per-image arrays of GEN-CNP's evaluation, and the example images."""
+    with (
+      (self.evaluate_folder / DETAILS).open('rb') as file,
+      np.load(file) as arrays,
+    ):
+      return dict(arrays)
+
+  @property
+  def evaluate_folder(self) -> epath.Path:
+    """Where stage evaluate writes."""
+    return self.directory / 'evaluate'
+
+  def folder(self, experiment: str) -> epath.Path:
+    """Returns where an experiment's numbers, tables and figures lie."""
+    return self.directory / 'experiments' / experiment
+
+  def compare(
+    self,
+    compared: list[explainers.Explainer],
+    sparsities: tuple[float, ...] = (),
+    roap_sparsities: tuple[float, ...] = (),
+  ) -> explainers.Comparison:
+    """Evaluates explainers on the images of the run, in full precision."""
+    # Float32 products run in lower precision on TPU and GPU unless told not to.
+    with jax.default_matmul_precision('highest'):
+      return explainers.evaluate(
+        compared,
+        self.images,
+        self.labels,
+        sparsities=sparsities,
+        roap_sparsities=roap_sparsities,
+        batch_size=self.config.evaluate.batch_size or None,
+        blank=self.blank,
+        seed=self.config.seed,
+      )
+
+
+def part(
+  path: epath.Path,
+  settled: dict[str, Any],
+  measure: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+  """Returns what was measured: from its file, where the settings are equal.
+
+  Args:
+    path: a JSON file; written as soon as there is something to write.
+    settled: what the numbers depend on; device and versions are added.
+    measure: returns JSON values; called where the file is not there, is
+      damaged, or is of other settings.
+
+  Returns:
+    What `measure` returned, with 'settings' and 'seconds'.
+  """
+  settled = settled | {
+    'device': products.device(),
+    'versions': products.versions(),
+  }
+  settled = json.loads(json.dumps(settled))
+  if path.exists():
+    try:
+      found = json.loads(path.read_text())
+      if found['settings'] == settled:
+        logging.info('%s is there: not measured again.', path)
+        return found
+    except (ValueError, KeyError, TypeError):
+      logging.warning('%s is damaged: measured again.', path)
+  start = time.monotonic()
+  path.parent.mkdir(parents=True, exist_ok=True)
+  found = {
+    'settings': settled,
+    **measure(),
+    'seconds': time.monotonic() - start,
+  }
+  workdir.write_json(path, found)
+  return found

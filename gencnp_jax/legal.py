@@ -1,0 +1,179 @@
+"""What is legal in a config: each value, before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import ml_collections
+
+from gencnp_jax import settings
+from gencnp_jax.choices import SettingsError, comma_set, one_of
+from gencnp_jax.model import gencnp as gencnp_model
+from gencnp_jax.training import state as training_state
+from gencnp_jax.training import tasks
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+  """Checks every value before anything is computed or written.
+
+  Raises:
+    SettingsError: names the field, the value and what would be legal.
+  """
+  comma_set('stages', config.stages, settings.STAGES)
+  settings.methods(config.evaluate.methods)
+  one_of('config.evaluate.split', config.evaluate.split, settings.SPLITS)
+  settings.experiments(config.experiments.names)
+  for field, empty in (
+    ('evaluate.sparsities', 'empty, or '),
+    ('evaluate.roap_sparsities', 'empty, or '),
+    ('experiments.sample_sparsities', ''),
+    ('experiments.class_sparsities', ''),
+  ):
+    section, name = field.split('.')
+    _check(
+      field,
+      tuple(config[section][name]),
+      lambda v, empty=empty: (
+        all(_open_share(s) for s in v)
+        and len(set(v)) == len(v)
+        and (v or empty)
+      ),
+      f'{empty}different shares between 0 and 1',
+    )
+  _check('seed', config.seed, lambda v: 0 <= v < 2**31, 'in [0, 2^31)')
+  one_of('config.dtype', config.dtype, settings.DTYPES)
+  one_of('config.target.model', config.target.model, settings.MODELS)
+  one_of('config.data.train_on', config.data.train_on, settings.TRAIN_ON)
+  one_of('config.gencnp.off', config.gencnp.off, settings.OFF)
+  _check_ablations(config.gencnp)
+  one_of(
+    'config.gencnp.penalty_reduction',
+    config.gencnp.penalty_reduction,
+    tasks.REDUCTIONS,
+  )
+  for name in ('target', 'gencnp'):
+    section = config[name]
+    one_of(
+      f'config.{name}.optimiser', section.optimiser, training_state.OPTIMISERS
+    )
+    one_of(
+      f'config.{name}.schedule', section.schedule, training_state.SCHEDULES
+    )
+    _check(f'{name}.epochs', section.epochs, _above_zero, 'above 0')
+    _check(f'{name}.batch_size', section.batch_size, _positive, 'at least 1')
+    _check(
+      f'{name}.learning_rate', section.learning_rate, _above_zero, 'above 0'
+    )
+    _check(f'{name}.warmup', section.warmup, _open_share, 'between 0 and 1')
+    _check(f'{name}.momentum', section.momentum, _share, 'in [0, 1)')
+    for field in ('weight_decay', 'clip_norm'):
+      _check(f'{name}.{field}', section[field], _not_negative, '0 or more')
+  gencnp = config.gencnp
+  for field in ('alpha', 'beta', 'gamma'):
+    _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
+  for field in ('hidden', 'num_fc'):
+    _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
+  for field in ('sigma', 'temperature'):
+    _check(f'gencnp.{field}', gencnp[field], _above_zero, 'above 0')
+  _check(
+    'gencnp.upper',
+    gencnp.upper,
+    lambda v: v > gencnp.lower,
+    f'above gencnp.lower={gencnp.lower}',
+  )
+  _check('gencnp.layer_floor', gencnp.layer_floor, _share, 'in [0, 1)')
+  _check(
+    'gencnp.embedding',
+    tuple(gencnp.embedding),
+    lambda v: len(v) in (0, 2) and all(x >= 1 for x in v),
+    "empty, or (h', w')",
+  )
+  _check(
+    'evaluate.sparsity',
+    config.evaluate.sparsity,
+    _share,
+    'between 0 and 1, or 0 for the mean of GEN-CNP',
+  )
+  _check(
+    'evaluate.pathways',
+    config.evaluate.pathways,
+    _share,
+    'between 0 and 1, or 0 for none',
+  )
+  _check(
+    'experiments.swap_weight',
+    config.experiments.swap_weight,
+    _above_zero,
+    'above 0',
+  )
+  _check(
+    'experiments.embedded',
+    config.experiments.embedded,
+    lambda v: v >= 10,
+    'at least 10',
+  )
+  _check(
+    'data.validation_share', config.data.validation_share, _share, 'in [0, 1)'
+  )
+  for field in (
+    'data.limit',
+    'data.image_size',
+    'data.crop_pad',
+    'gencnp.canvases',
+    'evaluate.limit',
+    'evaluate.batch_size',
+    'evaluate.examples',
+    'runtime.steps_per_dispatch',
+    'runtime.checkpoint_every',
+    'runtime.evaluate_every',
+  ):
+    section, name = field.split('.')
+    _check(field, config[section][name], _not_negative, '0 or more')
+
+
+def _check_ablations(gencnp: ml_collections.ConfigDict) -> None:
+  """Checks the fields of Table 2's ablations."""
+  for field, known in (
+    ('embedders', gencnp_model.EMBEDDERS),
+    ('quantiser', gencnp_model.QUANTISERS),
+  ):
+    one_of(f'config.gencnp.{field}', gencnp[field], known)
+  if gencnp.embedders == 'none' and gencnp.shared_pdn:
+    raise SettingsError(
+      "config.gencnp.embedders='none' has a PDN a layer: set "
+      'config.gencnp.shared_pdn=False with it.'
+    )
+  if gencnp.quantiser == 'sigmoid' and gencnp.layer_floor:
+    raise SettingsError(
+      f'config.gencnp.layer_floor={gencnp.layer_floor}: soft masks of '
+      "config.gencnp.quantiser='sigmoid' have no floor; set it to 0."
+    )
+
+
+def _positive(value: float) -> bool:
+  return value >= 1
+
+
+def _not_negative(value: float) -> bool:
+  return 0 <= value < math.inf
+
+
+def _above_zero(value: float) -> bool:
+  return 0 < value < math.inf
+
+
+def _share(value: float) -> bool:
+  return 0 <= value < 1
+
+
+def _open_share(value: float) -> bool:
+  return 0 < value < 1
+
+
+def _check(
+  field: str, value: Any, legal: Callable[[Any], bool], what: str
+) -> None:
+  if not legal(value):
+    raise SettingsError(f'config.{field}={value!r}: must be {what}.')
