@@ -46,7 +46,7 @@ def measure(run: Run) -> dict[str, Any]:
       batch_size=batch_size_that_fits(target, images),
     )
   rows, coordinates = [], {}
-  with progress.Progress(2 * len(activations), 't-SNE') as bar:
+  with progress.Progress(2 * len(activations), 't-SNE', 'embeddings') as bar:
     for i, pair in enumerate(zip(activations, importance)):
       row = {'layer': f'{i + 1}'}
       for kind, values in zip(('features', 'importance'), pair):

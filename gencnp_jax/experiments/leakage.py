@@ -38,7 +38,7 @@ def measure(run: Run) -> dict[str, Any]:
       found = run.evaluated
     else:
       found = methods.measure(run, plain, run.folder('leakage') / off)
-    compared = run.compare([swap], tuple(run.config.evaluate.sparsities))
+    compared = run.compare([swap], methods.curve(run.config))
     for kept, own, others in (
       (rows, compared.rows(), found['rows']),
       (curve, compared.curve_rows(), found['curve']),

@@ -49,6 +49,13 @@ def named(config: Any) -> tuple[str, ...]:
   return ('gencnp', *(name for name in chosen if name != 'gencnp'))
 
 
+def curve(config: Any) -> tuple[float, ...]:
+  """Returns the sparsities of the curve: those asked for, and the kept one."""
+  section = config.evaluate
+  kept = (section.pathways,) if section.pathways else ()
+  return tuple(sorted({*section.sparsities, *kept}))
+
+
 def measure(
   run: Run, generative: explainers.Generative, folder: epath.Path
 ) -> dict[str, Any]:
@@ -67,12 +74,10 @@ def measure(
   """
   section, images = run.config.evaluate, run.images
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
-  kept = (section.pathways,) if section.pathways else ()
-  sparsities = tuple(sorted({*section.sparsities, *kept}))
 
   def measured(name, explainer):
     compared = run.compare(
-      [explainer], sparsities, tuple(section.roap_sparsities)
+      [explainer], curve(run.config), tuple(section.roap_sparsities)
     )
     for evaluation in compared.curve:
       if evaluation.cut == section.pathways:

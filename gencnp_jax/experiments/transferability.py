@@ -44,7 +44,7 @@ def measure(run: Run) -> dict[str, Any]:
   _ = run.evaluated  # Raises where it is not there: it kept the pathways.
   names, rows = methods.named(run.config), []
   alone = {k: v for k, v in settled(run).items() if k != 'methods'}
-  with progress.Progress(len(names), 'Transferability') as bar:
+  with progress.Progress(len(names), 'Transferability', 'methods') as bar:
     for name in names:
       path = run.folder('transferability') / f'{name}.json'
       rows += part(path, alone, lambda n=name: _method(run, n))['rows']

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import math
-import pathlib
-import re
 
 import numpy as np
 import pytest
@@ -14,12 +12,6 @@ from gencnp_jax.experiments import faithfulness, paper
 from gencnp_jax.explainers import NeuronMCT, Random
 from tests import tiny
 from tests.training.conftest import compile_once  # noqa: F401
-
-PAPER = pathlib.Path('../shared/paper.txt')
-NAMES = {  # The paper's -> ours.
-  'Ori. Act.': 'Original Activation',
-  'NeuronGrad': 'NeuronIntGrad',
-}
 
 
 @pytest.fixture(scope='module')
@@ -207,47 +199,4 @@ def test_one_warning_a_method():
   assert [s.split(':')[0] for s in faithfulness.warnings(rows)] == [
     'GEN-CNP',
     'NeuronMCT',
-  ]
-
-
-def _printed(number):
-  """Rows of a table in the paper's text: method -> cells."""
-  if not PAPER.exists():
-    pytest.skip(f'{PAPER} is not here')
-  _, _, text = PAPER.read_text().partition(f'\nTable {number}: ')
-  rows = {}
-  for line in text.split('\n\n')[1].splitlines():
-    method, *cells = line.split('\t')
-    method = re.sub(r' \(ours\)| \[\d+\]', '', method).strip()
-    if method and method != 'Method':
-      rows[NAMES.get(method, method)] = [float(c) / 100 for c in cells if c]
-  assert len(rows) == 8
-  return rows
-
-
-def test_table_5_is_the_papers():
-  columns = ('increase_rate', 'mean_increase_of_risers')
-  columns += ('mean_decrease_of_fallers', 'accuracy')
-  for method, cells in _printed(5).items():
-    for model, part in (('alexnet', cells[:4]), ('vgg11', cells[4:])):
-      ours = paper.faithfulness('cifar10', model)[method]
-      assert [ours[c] for c in columns] == pytest.approx(part), method
-
-
-def test_table_3_is_the_papers():
-  for method, cells in _printed(3).items():
-    for model, value in (('alexnet', cells[0]), ('vgg11', cells[1])):
-      assert paper.class_iou('cifar10', model)[method] == pytest.approx(value)
-
-
-def test_the_accuracies_of_the_targets_are_the_papers():
-  _printed(5)
-  (line,) = [
-    line
-    for line in PAPER.read_text().splitlines()
-    if line.startswith('Table 5: ')
-  ]
-  printed = [float(x) / 100 for x in re.findall(r'([\d.]+)%', line)]
-  assert printed == [
-    paper.target_accuracy('cifar10', model) for model in ('alexnet', 'vgg11')
   ]
