@@ -7,7 +7,7 @@ r"""GEN-CNP on ImageNet at 32x32, as in the paper's Tables 1 and 3.
   vgg11    the target VGG-11-BN
   paper    trained on the validation images and tested on them, as the paper says
   smoke    2 048 images (VGG-11: 128), few epochs: does it run?
-  full     all seven baselines, and every method over firing sparsity
+  full     all seven baselines over firing sparsity, and all experiments
 
 FOLDER holds the downsampled ImageNet of Chrabaszcz et al. (image-net.org, after
 a login: Imagenet32_train and Imagenet32_val, pickles or .npz), for `paper` val_data
@@ -25,7 +25,7 @@ plain sum over all neurons, which drowns the cross-entropy, so that this takes t
 mean. The printed form is had by `--config.gencnp.penalty_reduction=sum`.
 """
 
-from gencnp_jax import explainers, settings
+from gencnp_jax import presets, settings
 
 WORDS = ('alexnet', 'vgg11', 'paper', 'smoke', 'full')
 
@@ -42,28 +42,12 @@ def get_config(argument=None):
   if 'vgg11' in words:
     config.target.model = 'vgg11'
   if 'paper' in words:
-    config.data.train_on = 'test'
-    config.data.validation_share = 0.0  # Of a split that is not trained on.
-    # The paper's targets are right on 99.9 % of the images they are tested on:
-    # they have memorised them, which crops, flips and decay would hinder.
-    config.target.augment = False
-    config.target.weight_decay = 0.0
-    config.target.epochs = 60.0  # Of 50 000 images.
-    config.gencnp.epochs = 6.0
-    config.gencnp.alpha = 1.0
-    config.gencnp.beta = 0.005
-    config.gencnp.learning_rate = 5e-3 if 'vgg11' in words else 1e-3
-    config.gencnp.penalty_reduction = 'mean'
+    presets.memorise(config)
+    presets.paper(config, 'imagenet')
   if 'smoke' in words:
-    config.data.limit = 2048
+    presets.smoke(config)
     config.target.epochs = 2.0
     config.gencnp.epochs = 0.5
-    if 'vgg11' in words:
-      # As in cifar.py: a step is forty times as long.
-      config.data.limit = 128
-      config.target.batch_size = config.gencnp.batch_size = 32
-      config.gencnp.canvases = 3
   if 'full' in words:
-    config.evaluate.methods = 'all'
-    config.evaluate.sparsities = explainers.CURVE
+    presets.full(config)
   return config

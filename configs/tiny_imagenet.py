@@ -8,7 +8,7 @@ r"""GEN-CNP on Tiny-ImageNet: 200 classes of ImageNet, photos of 64x64.
   32px     at 32x32, as the paper has its ImageNet
   paper    trained on the images it is tested on, as the paper's ImageNet is
   smoke    2 048 images (VGG-11: 128), few epochs: does it run?
-  full     all seven baselines, and every method over firing sparsity
+  full     all seven baselines over firing sparsity, and all experiments
 
 The folder holds train.npz and val.npz (gencnp_jax/data/npz.py says which form).
 The official one, unzipped, is read with `--config.data.name=folder`; one that
@@ -16,7 +16,7 @@ tensorflow-datasets has prepared with `--config.data.name=tfds` and its name in
 `--config.data.path`. The labelled validation images are the test split.
 """
 
-from gencnp_jax import explainers, settings
+from gencnp_jax import presets, settings
 
 WORDS = ('alexnet', 'vgg11', '32px', 'paper', 'smoke', 'full')
 
@@ -36,30 +36,12 @@ def get_config(argument=None):
   if 'vgg11' in words:
     config.target.model = 'vgg11'
   if 'paper' in words:
-    config.data.train_on = 'test'
-    config.data.validation_share = 0.0  # Of a split that is not trained on.
-    # The paper's targets are right on 99.9 % of the images they are tested on:
-    # they have memorised them, which crops, flips and decay would hinder.
-    config.target.augment = False
-    config.target.weight_decay = 0.0
-    config.target.epochs = 60.0  # Of 10 000 images.
-    config.gencnp.epochs = 6.0
-    # Table 4. Its penalty is a plain sum over some ten thousand neurons, which
-    # drowns the cross-entropy: --config.gencnp.penalty_reduction=sum has it.
-    config.gencnp.alpha = 1.0
-    config.gencnp.beta = 0.005
-    config.gencnp.learning_rate = 5e-3 if 'vgg11' in words else 1e-3
-    config.gencnp.penalty_reduction = 'mean'
+    presets.memorise(config)
+    presets.paper(config, 'imagenet')
   if 'smoke' in words:
-    config.data.limit = 2048
+    presets.smoke(config)
     config.target.epochs = 2.0
     config.gencnp.epochs = 1.0
-    if 'vgg11' in words:
-      # As in cifar.py: a step is forty times as long.
-      config.data.limit = 128
-      config.target.batch_size = config.gencnp.batch_size = 32
-      config.gencnp.canvases = 3
   if 'full' in words:
-    config.evaluate.methods = 'all'
-    config.evaluate.sparsities = explainers.CURVE
+    presets.full(config)
   return config

@@ -11,7 +11,8 @@ dataset.py   Dataset, Splits: what a loaded split is
 loading.py   `load`: config -> source -> validation share, limit, statistics
 digits.py cifar10.py prepared.py npz.py folder.py downsampled_imagenet.py
              the six sources
-class_names.py    names of classes, from text files
+class_names.py       names of classes, from text files
+pickled_arrays.py    arrays out of untrusted pickles
 images.py    image files -> one array: RGB, size, progress
 cache.py     lock, temporary name, rename: no half-written file is read
 batches.py   `order`, `indices`, `augment`

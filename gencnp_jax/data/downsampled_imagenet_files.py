@@ -5,7 +5,6 @@ red, the green and the blue plane of an image, and `labels`, n of 1..1000.
 """
 
 import math
-import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from gencnp_jax.data import pickled_arrays
 from gencnp_jax.data.cache import read_npz
 
 SIDES = (8, 16, 32, 64)
@@ -71,7 +71,8 @@ def read(path: Path) -> Batch:
     ValueError: it is damaged, truncated or no such file, or asks for more than
       arrays of numbers; the message names it.
   """
-  fields = read_npz(path, _REMEDY) if path.suffix == '.npz' else _unpickle(path)
+  read_fields = read_npz if path.suffix == '.npz' else pickled_arrays.read
+  fields = read_fields(path, _REMEDY)
   for field in ('data', 'labels'):
     if field not in fields:
       raise ValueError(
@@ -131,101 +132,3 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     f'{path} is damaged or no batch of downsampled ImageNet ({error}); '
     f'{_REMEDY}'
   )
-
-
-def _unpickle(path: Path) -> dict[Any, Any]:
-  try:
-    with path.open('rb') as file:
-      # Latin-1 is how the strings of Python 2 keep their bytes.
-      fields = _Unpickler(file, encoding='latin1').load()
-    if not isinstance(fields, dict):
-      raise pickle.UnpicklingError(f'it holds a {type(fields).__name__}')
-  except MemoryError as error:
-    raise ValueError(
-      f'{path} has {path.stat().st_size} bytes, but asks for more memory than '
-      f'there is; free some, or {_REMEDY}'
-    ) from error
-  except Exception as error:
-    # A damaged pickle fails in whichever way its bytes happen to say.
-    raise _damaged(path, error) from error
-  return {
-    key: value.array if isinstance(value, _Array) else value
-    for key, value in fields.items()
-  }
-
-
-class _Unpickler(pickle.Unpickler):
-  """Takes arrays of numbers from a pickle, and refuses all else.
-
-  What a pickle asks for is not looked up: stand-ins answer, so that its bytes
-  reach neither NumPy's own loading nor any other code.
-  """
-
-  def find_class(self, module: str, name: str) -> type:
-    if (module, name) not in _STAND_INS:
-      raise pickle.UnpicklingError(
-        f'it asks for {module}.{name}, which no array needs'
-      )
-    return _STAND_INS[module, name]
-
-
-class _Dtype:
-  """numpy.dtype, of numbers alone."""
-
-  def __init__(self, code: str, align: bool = False, copy: bool = False):
-    del align, copy
-    if not re.fullmatch('[iuf][1248]', code):
-      raise pickle.UnpicklingError(f'it holds an array of {code!r}')
-    self.code = code
-
-  def __setstate__(self, state: tuple):
-    order = state[1]
-    self.code = (order if order in ('<', '>') else '') + self.code
-
-
-class _Array:
-  """numpy.ndarray, whose bytes are in the state of the pickle."""
-
-  def __init__(self, *arguments: Any):
-    del arguments  # A type, the shape (0,) and a letter: an empty array.
-    self.array = np.empty(0, np.uint8)
-
-  def __setstate__(self, state: tuple):
-    _, shape, dtype, is_fortran, content = state
-    self._fill(content, dtype, shape, 'F' if is_fortran else 'C')
-
-  def _fill(self, content: Any, dtype: _Dtype, shape: tuple, order: str):
-    if isinstance(content, str):
-      content = content.encode('latin1')
-    self.array = np.frombuffer(content, dtype.code).reshape(shape, order=order)
-
-
-class _ArrayOfBuffer(_Array):
-  """What protocol 5 writes for an array."""
-
-  def __init__(self, content: Any, dtype: _Dtype, shape: tuple, order: str):
-    self._fill(content, dtype, shape, order)
-
-
-class _Bytes(bytes):
-  """What protocol 2 of Python 3 writes for bytes."""
-
-  def __new__(cls, text: str, encoding: str):
-    if encoding != 'latin1':
-      raise pickle.UnpicklingError(f'it holds bytes as {encoding!r}')
-    return super().__new__(cls, text, encoding)
-
-  def __setstate__(self, state: Any):
-    raise pickle.UnpicklingError('it changes bytes')
-
-
-# NumPy 2 has moved what NumPy 1 wrote.
-_STAND_INS = {
-  ('numpy', 'ndarray'): _Array,
-  ('numpy', 'dtype'): _Dtype,
-  ('numpy.core.multiarray', '_reconstruct'): _Array,
-  ('numpy._core.multiarray', '_reconstruct'): _Array,
-  ('numpy.core.numeric', '_frombuffer'): _ArrayOfBuffer,
-  ('numpy._core.numeric', '_frombuffer'): _ArrayOfBuffer,
-  ('_codecs', 'encode'): _Bytes,
-}

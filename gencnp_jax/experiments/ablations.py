@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gencnp_jax import pathway
-from gencnp_jax.experiments import paper, variants
+from gencnp_jax.experiments import faithfulness, paper, variants
 from gencnp_jax.experiments.result import Result
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table
@@ -64,6 +64,15 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
     'shown as well with their scores cut at one firing sparsity for all '
     'images, the mean of the full form.',
     (table(content['rows'], data, model),),
+    warnings=tuple(
+      faithfulness.warnings(
+        [
+          row | {'method': f'{row["method"]}, {row["sparsities"]}'}
+          for row in content['rows']
+        ],
+        of_leaks=False,
+      )
+    ),
   )
 
 

@@ -105,8 +105,15 @@ def tables(
   return report.comparison.tables(joined, paper.faithfulness_table(data))
 
 
-def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
-  """Says of each method whether its pathways are trivial."""
+def warnings(
+  measured: Sequence[Mapping[str, Any]], of_leaks: bool = True
+) -> list[str]:
+  """Says of each method whether its pathways are trivial.
+
+  Args:
+    measured: rows of `Evaluation.row`.
+    of_leaks: False for disconnected pathways alone.
+  """
   said = []
   for row in measured:
     if row['disconnected'] > 0.01:
@@ -115,7 +122,7 @@ def warnings(measured: Sequence[Mapping[str, Any]]) -> list[str]:
         'are disconnected: the image cannot reach the output, and what the '
         'target says is in the mask alone.'
       )
-    elif row['agreement'] > 0.5 and (row['swap'] or 0) > 0.5:
+    elif of_leaks and row['agreement'] > 0.5 and (row['swap'] or 0) > 0.5:
       said.append(
         f'{row["method"]}: worn by an image of another class, '
         f'{100 * row["swap"]:.0f} % of the pathways still give their own class: '

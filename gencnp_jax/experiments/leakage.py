@@ -50,9 +50,8 @@ def measure(run: Run) -> dict[str, Any]:
 
 def present(run: Run, content: dict[str, Any] | None) -> Result:
   """Shows what was measured; at least the leakage of the evaluation."""
-  evaluated = run.evaluated
   _, _, leakage, _ = faithfulness.tables(
-    evaluated['rows'], paper.data_set(run), run.config.target.model
+    run.evaluated['rows'], paper.data_set(run), run.config.target.model
   )
   said = (
     'A pathway can encode the class by its shape alone. Then agreement '
@@ -65,7 +64,6 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
       'Does the mask itself carry the answer?',
       said,
       (leakage,),
-      warnings=tuple(faithfulness.warnings(evaluated['rows'])),
     )
   curve = content['curve']
   figures = [
@@ -93,7 +91,15 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
     'loss that asks for an undecided target under the swap.',
     (table(content['rows']),),
     tuple(figures),
-    tuple(faithfulness.warnings(evaluated['rows'])),
+    tuple(
+      faithfulness.warnings(
+        [
+          row | {'method': f'{row["method"]}, {row["setting"]}'}
+          for row in content['rows']
+        ],
+        of_leaks=False,
+      )
+    ),
   )
 
 

@@ -157,7 +157,8 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
       *(t for by in readings for t in class_tables(rows, by, fixed)),
     ),
     tuple(figures),
-    data=(long_table(rows),),
+    _warnings(rows, readings[-1], fixed, threshold),
+    (long_table(rows),),
   )
 
 
@@ -234,6 +235,26 @@ def long_table(rows: list[dict[str, Any]]) -> Table:
 
 def _nearest(rows: list[dict[str, Any]], key: str, value: float) -> float:
   return min({row[key] for row in rows}, key=lambda v: abs(v - value))
+
+
+def _warnings(rows, by: str, fixed: float, threshold: float) -> tuple[str, ...]:
+  """Says which methods' class pathways give their class to any image."""
+  trivial = [
+    f'{row["method"]} ({100 * row["swap"]:.0f} %)'
+    for row in rows
+    if row['by'] == by
+    and row['sample_sparsity'] == fixed
+    and row['class_sparsity'] == threshold
+    and row['agreement'] > 0.5
+    and (row['swap'] or 0) > 0.5
+  ]
+  if not trivial:
+    return ()
+  return (
+    f'Worn by images of other classes, class pathways of {", ".join(trivial)} '
+    'still give their own class: that they transfer is largely the mask '
+    'speaking.',
+  )
 
 
 def _reading(rows, by: str, fixed: float, threshold: float) -> str:

@@ -43,10 +43,10 @@ def sparsity_curve(
     for column in curve_columns(keys)
     if any(finite(row.get(column.key)) for row in rows)
   ]
-  across = min(4, len(shown) + 1)
-  down = -(-(len(shown) + 1) // across)  # One panel's place for the legend.
-  # Few panels are large ones.
-  height = 2.0 * down if across == 4 else 2.8
+  few = len(shown) < 4  # Large ones, and the legend beside.
+  across = len(shown) if few else 4
+  down = 1 if few else -(-(len(shown) + 1) // across)  # A place for the legend.
+  height = 2.8 if few else 2.0 * down
   figure = Figure((palette.WIDTH, height), layout='constrained')
   panels = list(figure.subplots(down, across, squeeze=False).flat)
   for axes, column in zip(panels, shown):
@@ -69,11 +69,11 @@ def sparsity_curve(
     lines.share_axis(axes)
   for axes in panels[len(shown) :]:
     axes.remove()
+  place = {'loc': 'lower right', 'bbox_to_anchor': (0.99, 0.06)}
   lines.legend(
     figure,
     looks,
-    loc='lower right',
-    bbox_to_anchor=(0.99, 0.06),
+    **({'loc': 'outside right center'} if few else place),
     title='○ its own sparsity' if own else None,
   )
   return figure

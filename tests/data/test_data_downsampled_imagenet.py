@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gencnp_jax.data import downsampled_imagenet_files as files
-from gencnp_jax.data import load
+from gencnp_jax.data import load, pickled_arrays
 
 SIDE = 8
 COUNT = 6
@@ -153,13 +153,16 @@ def test_a_pickle_runs_nothing(tmp_path, named):
       load(named())
   assert not proof.exists()
   # Allowed calls are stand-ins, which no state of the pickle changes.
-  before = dict(vars(files._Bytes)), dict(vars(files._Array))
+  before = dict(vars(pickled_arrays._Bytes)), dict(vars(pickled_arrays._Array))
   for target in (b'c_codecs\nencode\n', b'cnumpy\nndarray\n'):
     content = b'\x80\x02' + target + b'N}X\x01\x00\x00\x00aK\x01s\x86b.'
     (tmp_path / 'val_data').write_bytes(content)
-    with pytest.raises(ValueError, match='val_data is damaged or no batch'):
+    with pytest.raises(ValueError, match='val_data is damaged or no pickle'):
       load(named())
-  assert (dict(vars(files._Bytes)), dict(vars(files._Array))) == before
+  assert (
+    dict(vars(pickled_arrays._Bytes)),
+    dict(vars(pickled_arrays._Array)),
+  ) == before
 
 
 @pytest.mark.parametrize(

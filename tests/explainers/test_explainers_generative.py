@@ -82,7 +82,7 @@ def test_agreement_is_counted_image_by_image():
   'fields, sparsity, count',
   [
     ({}, 0.8, 77),
-    ({'quantiser': 'sigmoid'}, 0.9999, 1),
+    ({'quantiser': 'sigmoid'}, 0.75, 96),
     ({'embedders': 'none', 'shared_pdn': False}, 0.3, 269),
   ],
   ids=['default', 'sigmoid', 'no embedders'],
@@ -91,12 +91,12 @@ def test_a_sparsity_keeps_exactly_the_top_over_all_layers(
   fields, sparsity, count
 ):
   own = tiny.generative(**fields)
-  found = own.replace(sparsity=sparsity)(IMAGES)
-  assert count == max(1, round((1 - sparsity) * tiny.NEURONS))
+  found = own.replace(sparsity=sparsity, seed=3)(IMAGES)
+  assert count == round((1 - sparsity) * tiny.NEURONS)
   reference.check_top(found.masks, found.importance, count)
   counts = np.asarray(pathway.layer_counts(found.masks))
   # Over all layers at once: images spread their neurons differently.
-  assert count == 1 or len({tuple(row) for row in counts}) > 1
+  assert len({tuple(row) for row in counts}) > 1
   np.testing.assert_array_equal(found.tied, 0.0)
   assert found.method == 'GEN-CNP'
   # Without one, the same scores decide, each image for itself.
@@ -110,7 +110,7 @@ def test_a_sparsity_keeps_exactly_the_top_over_all_layers(
 
 def test_equal_scores_are_drawn_by_seed_and_image():
   explainer = tiny.generative(quantiser='sigmoid')
-  params = dict(explainer.variables['params'])
+  params = jax.device_get(explainer.variables['params'])
   for name in ('rpd_0', 'rpd_1'):
     flat = {k: params[name][k] * 0 for k in ('scale', 'bias')}
     params[name] = params[name] | flat
@@ -120,7 +120,8 @@ def test_equal_scores_are_drawn_by_seed_and_image():
   found = explainer(IMAGES, first_index=7)
   np.testing.assert_array_equal(found.tied, 1.0)
   zeros = tuple(jnp.zeros((5, *shape)) for shape in tiny.SHAPES)
-  drawn, _ = selection.keep_top(zeros, 96, jnp.int32(3), 7 + jnp.arange(5))
+  keep = jax.jit(selection.keep_top, static_argnums=1)
+  drawn, _ = keep(zeros, 96, jnp.int32(3), np.arange(7, 12, dtype=np.int32))
   for mask, expected in zip(found.masks, drawn):
     np.testing.assert_array_equal(mask, expected)
 

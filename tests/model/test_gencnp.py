@@ -291,11 +291,10 @@ def test_pdn_has_z_layers(num_fc):
   assert last == (width if num_fc == 1 else 8, width)
 
 
-@pytest.mark.parametrize('options', [{}, tiny.BARE], ids=['default', 'bare'])
-def test_four_devices_equal_one_big_batch(options):
+def test_four_devices_equal_one_big_batch():
   """Scores, statistics and averaged gradients of a training step."""
   assert jax.local_device_count() == 4
-  module, variables = tiny.init(**options)
+  module, variables = tiny.init()
   activations = tiny.activations(batch=8)
   one, new, grads = tiny.jit(functools.partial(tiny.step, module))(
     variables, activations
