@@ -34,7 +34,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
       plot.layer_overlap(rows, names),
     )
   ]
-  tables = [overlap, by_layer(rows)]
+  folded = [by_layer(rows)]
   if curve:
     figures.append(
       NamedFigure(
@@ -46,14 +46,15 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
         ),
       )
     )
-    tables += report.comparison.curve_tables(curve, KEYS)
+    folded += report.comparison.curve_tables(curve, KEYS)
   return Result(
     'Do pathways of one class share neurons?',
     'Read the overlap within classes beside that between classes, and beside '
     'the floors: a constant pathway would overlap by 100 %, and random ones '
     'overlap the more, the more neurons they keep.',
-    tuple(tables),
+    (overlap,),
     tuple(figures),
+    folded=tuple(folded),
   )
 
 

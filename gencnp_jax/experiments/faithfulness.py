@@ -47,9 +47,10 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   return Result(
     'Faithfulness',
     _target_sentence(rows[0], data, model),
-    (faithful, *report.comparison.curve_tables(curve), speed),
+    (faithful, speed),
     tuple(figures),
     tuple(warnings(rows)),
+    folded=report.comparison.curve_tables(curve),
   )
 
 
@@ -108,24 +109,35 @@ def tables(
 def warnings(
   measured: Sequence[Mapping[str, Any]], of_leaks: bool = True
 ) -> list[str]:
-  """Says of each method whether its pathways are trivial.
+  """Says which methods' pathways are trivial, a sentence a kind.
 
   Args:
     measured: rows of `Evaluation.row`.
     of_leaks: False for disconnected pathways alone.
   """
+  cut_off = [row for row in measured if row['disconnected'] > 0.01]
+  speaking = [
+    row
+    for row in measured
+    if of_leaks
+    and row not in cut_off
+    and row['agreement'] > 0.5
+    and (row['swap'] or 0) > 0.5
+  ]
   said = []
-  for row in measured:
-    if row['disconnected'] > 0.01:
-      said.append(
-        f'{row["method"]}: {100 * row["disconnected"]:.1f} % of the pathways '
-        'are disconnected: the image cannot reach the output, and what the '
-        'target says is in the mask alone.'
-      )
-    elif of_leaks and row['agreement'] > 0.5 and (row['swap'] or 0) > 0.5:
-      said.append(
-        f'{row["method"]}: worn by an image of another class, '
-        f'{100 * row["swap"]:.0f} % of the pathways still give their own class: '
-        'its agreement is largely the mask speaking.'
-      )
+  if cut_off:
+    said.append(
+      f'Pathways are disconnected, {_shares(cut_off, "disconnected")}: the '
+      'image cannot reach the output, and what the target says is in the mask '
+      'alone.'
+    )
+  if speaking:
+    said.append(
+      'Worn by an image of another class, pathways still give their own class, '
+      f'{_shares(speaking, "swap")}: agreement is largely the mask speaking.'
+    )
   return said
+
+
+def _shares(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+  return ', '.join(f'{row["method"]} {100 * row[key]:.1f} %' for row in rows)

@@ -35,6 +35,7 @@ class Result:
     tables: each a CSV file.
     figures: each a PNG and an SVG file.
     warnings: one sentence each.
+    folded: tables with the numbers of the figures; CSV files too.
     data: tables that are files alone, too long to be read.
   """
 
@@ -43,6 +44,7 @@ class Result:
   tables: tuple[Table, ...] = ()
   figures: tuple[NamedFigure, ...] = ()
   warnings: tuple[str, ...] = ()
+  folded: tuple[Table, ...] = ()
   data: tuple[Table, ...] = ()
 
   def section(self) -> Section:
@@ -53,12 +55,13 @@ class Result:
       self.tables,
       tuple((shown.caption, shown.figure) for shown in self.figures),
       self.warnings,
+      self.folded,
     )
 
   def save(self, folder: epath.Path) -> None:
     """Writes tables and figures into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    for table in (*self.tables, *self.data):
+    for table in (*self.tables, *self.folded, *self.data):
       (folder / f'{table.slug}.csv').write_text(table.to_csv())
     for shown in self.figures:
       export.save(shown.figure, folder / shown.name)

@@ -7,25 +7,17 @@ from typing import Any
 import numpy as np
 
 from gencnp_jax import metrics
-from gencnp_jax.experiments import methods, paper
+from gencnp_jax.experiments import methods, paper, transfer_tables
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run, part
+from gencnp_jax.experiments.transfer_tables import PREDICTED, TRUE
 from gencnp_jax.explainers.evaluation import defined
 from gencnp_jax.explainers.inputs import batch_size_that_fits
-from gencnp_jax.report import Column, Table, pivot, plot
+from gencnp_jax.report import plot
 from gencnp_jax.runtime import progress
 
-TRUE, PREDICTED = 'true class', 'predicted class'
 SAMPLE, CLASS = 0.6, 0.7
 """eps_ss and eps_cn at which the paper's Fig. 6 is cut."""
-_OF_CLASSES = (
-  Column('accuracy', 'Accuracy', 'higher'),
-  Column('agreement', 'Agreement', 'higher'),
-  Column('mean_increase_of_risers', 'mIC*', 'higher'),
-  Column('mean_decrease_of_fallers', 'mDC*', 'lower'),
-  Column('swap', 'Swap leak', 'lower'),
-  Column('firing_sparsity', 'Firing sparsity', fmt='percent2'),
-)
 
 
 def settled(run: Run) -> dict[str, Any]:
@@ -110,8 +102,8 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
     return None
   rows = content['rows']
   data, model = paper.data_set(run), run.config.target.model
-  fixed = _nearest(rows, 'sample_sparsity', SAMPLE)
-  threshold = _nearest(rows, 'class_sparsity', CLASS)
+  fixed = transfer_tables.nearest(rows, 'sample_sparsity', SAMPLE)
+  threshold = transfer_tables.nearest(rows, 'class_sparsity', CLASS)
   readings = list(dict.fromkeys(row['by'] for row in rows))
   figures = []
   for by in readings:
@@ -123,7 +115,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
         f'over the sample sparsity at a class-relevant sparsity of '
         f'{100 * threshold:g} %, and over the class-relevant sparsity at a '
         f'sample sparsity of {100 * fixed:g} %. '
-        + _reading(rows, by, fixed, threshold),
+        + transfer_tables.reading(rows, by, fixed, threshold),
         plot.transfer(rows, threshold, fixed, by=by),
       )
     )
@@ -152,127 +144,16 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
     'the target’s own is the label speaking and not the image; by predicted '
     'class nothing is known that the target does not say. Swap leak: an image '
     'of another class wears the pathway and is given the pathway’s class.',
-    (
-      *(accuracy_table(rows, by, threshold, data, model) for by in readings),
-      *(t for by in readings for t in class_tables(rows, by, fixed)),
+    tuple(
+      transfer_tables.accuracy_table(rows, by, threshold, data, model)
+      for by in readings
     ),
     tuple(figures),
-    _warnings(rows, readings[-1], fixed, threshold),
-    (long_table(rows),),
-  )
-
-
-def accuracy_table(
-  rows: list[dict[str, Any]], by: str, threshold: float, data: str, model: str
-) -> Table:
-  """Returns Table 6: accuracy by sample sparsity, a row a method."""
-  # The paper's 100 % can only come from choosing by the image's own class.
-  printed = paper.transfer_accuracy(data, model) if by == TRUE else {}
-  chosen = [
-    row
-    for row in rows
-    if row['by'] == by and row['class_sparsity'] == threshold
-  ]
-  key = 'accuracy' if chosen[0]['accuracy'] is not None else 'agreement'
-  title = f'{key.title()} of class pathways by sample sparsity, by {by}'
-  whole = chosen[0]['target_accuracy']
-  note = f'At a class-relevant sparsity of {100 * threshold:g} %.'
-  if whole is not None:
-    note += (
-      f' The whole target is right on {100 * whole:.1f} % of these images.'
-    )
-  if printed:
-    note += ' The paper does not say at which class-relevant sparsity.'
-  return pivot(
-    title + (' beside Table 6 of the paper' if printed else ''),
-    chosen,
-    'sample_sparsity',
-    Column(key, key.title(), 'higher'),
-    printed,
-    note,
-  )
-
-
-def class_tables(
-  rows: list[dict[str, Any]], by: str, fixed: float
-) -> tuple[Table, ...]:
-  """Returns a table a metric: methods by class-relevant sparsities.
-
-  Args:
-    rows: of `measure`.
-    by: which of them.
-    fixed: the sample sparsity.
-  """
-  chosen = [
-    row for row in rows if row['by'] == by and row['sample_sparsity'] == fixed
-  ]
-  return tuple(
-    pivot(
-      f'{column.title} of class pathways by class-relevant sparsity, by {by}',
-      chosen,
-      'class_sparsity',
-      column,
-      note=f'At a sample sparsity of {100 * fixed:g} %.',
-    )
-    for column in _OF_CLASSES
-    if any(row[column.key] is not None for row in chosen)
-  )
-
-
-def long_table(rows: list[dict[str, Any]]) -> Table:
-  """Returns every number, a row a method, reading and pair of sparsities."""
-  words = ('method', 'by')
-  numbers = [key for key in rows[0] if key not in words]
-  return Table(
-    'Transfer in full',
-    (
-      *(Column(key, key, fmt='text') for key in words),
-      *(Column(key, key, fmt='float') for key in numbers),
+    transfer_tables.warnings(rows, readings[-1], fixed, threshold),
+    tuple(
+      table
+      for by in readings
+      for table in transfer_tables.class_tables(rows, by, fixed)
     ),
-    rows,
+    (transfer_tables.long_table(rows),),
   )
-
-
-def _nearest(rows: list[dict[str, Any]], key: str, value: float) -> float:
-  return min({row[key] for row in rows}, key=lambda v: abs(v - value))
-
-
-def _warnings(rows, by: str, fixed: float, threshold: float) -> tuple[str, ...]:
-  """Says which methods' class pathways give their class to any image."""
-  trivial = [
-    f'{row["method"]} ({100 * row["swap"]:.0f} %)'
-    for row in rows
-    if row['by'] == by
-    and row['sample_sparsity'] == fixed
-    and row['class_sparsity'] == threshold
-    and row['agreement'] > 0.5
-    and (row['swap'] or 0) > 0.5
-  ]
-  if not trivial:
-    return ()
-  return (
-    f'Worn by images of other classes, class pathways of {", ".join(trivial)} '
-    'still give their own class: that they transfer is largely the mask '
-    'speaking.',
-  )
-
-
-def _reading(rows, by: str, fixed: float, threshold: float) -> str:
-  """Says what GEN-CNP's and the best baseline's class pathways keep."""
-  at = [
-    row
-    for row in rows
-    if row['by'] == by
-    and row['sample_sparsity'] == fixed
-    and row['class_sparsity'] == threshold
-    and row['method'] != 'Random'
-  ]
-  own = next(row for row in at if row['method'] == 'GEN-CNP')
-  said = f'GEN-CNP keeps the class of {100 * own["agreement"]:.0f} %'
-  others = [row for row in at if row is not own]
-  if others:
-    best = max(others, key=lambda row: row['agreement'])
-    said += f', {best["method"]} of {100 * best["agreement"]:.0f} %'
-  if own['swap'] is not None:
-    said += f'; GEN-CNP’s leak to {100 * own["swap"]:.0f} % under the swap'
-  return f'{said}.'

@@ -1,7 +1,7 @@
 """GEN-CNP as an explainer: one forward pass, each image its own sparsity.
 
-Its scores can also be cut at one sparsity for all images, as the paper does where
-soft masks leave no other way (Table 2, "w/o DAQ").
+Its scores can also be cut at one sparsity for all images, as the paper does
+where soft masks leave no other way (Table 2, "w/o DAQ").
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ class GenCNP(nn.Module):
       )
     if self.quantiser == 'sigmoid' and self.layer_floor > 0:
       raise ValueError(
-        f"layer_floor={self.layer_floor}: quantiser='sigmoid' makes soft masks, "
-        'in which no neuron is off; it takes layer_floor=0.'
+        f"layer_floor={self.layer_floor}: quantiser='sigmoid' makes soft "
+        'masks, in which no neuron is off; it takes layer_floor=0.'
       )
     if any(a.ndim not in (2, 4) for a in activations):
       raise ValueError(

@@ -19,7 +19,7 @@ SVG_BYTES = 400_000
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-  """One section: warnings, text, tables and figures, in that order.
+  """One section: warnings, text, tables, figures, folded tables.
 
   Attributes:
     heading: a few words.
@@ -27,6 +27,7 @@ class Section:
     tables: tables, numbered through the report.
     figures: (caption, matplotlib figure) pairs, numbered as well.
     warnings: one sentence each.
+    folded: tables with the numbers of the figures, shown when asked for.
   """
 
   heading: str
@@ -34,6 +35,7 @@ class Section:
   tables: Sequence[Table] = ()
   figures: Sequence[tuple[str, Figure]] = ()
   warnings: Sequence[str] = ()
+  folded: Sequence[Table] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +84,7 @@ def write(path: str | os.PathLike, report: Report) -> Path:
         (next(figures), _picture(caption, figure))
         for caption, figure in section.figures
       ],
+      'folded': [(next(tables), table) for table in section.folded],
     }
     for section in report.sections
   ]

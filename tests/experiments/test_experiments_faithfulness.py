@@ -176,9 +176,9 @@ def test_directions_of_the_columns():
   [
     ({}, None),
     ({'disconnected': 0.01}, None),
-    ({'disconnected': 0.011}, '1.1 % of the pathways are disconnected'),
-    ({'disconnected': 1.0, 'swap': 0.9}, '100.0 % of the pathways are disc'),
-    ({'swap': 0.98}, '98 % of the pathways still give their own class'),
+    ({'disconnected': 0.011}, 'disconnected, GEN-CNP 1.1 %'),
+    ({'disconnected': 1.0, 'swap': 0.9}, 'disconnected, GEN-CNP 100.0 %'),
+    ({'swap': 0.98}, 'still give their own class, GEN-CNP 98.0 %'),
     # Leaks of a mask that breaks the prediction are no finding.
     ({'swap': 0.98, 'agreement': 0.1}, None),
     # One class only: there is nobody to swap with.
@@ -191,12 +191,17 @@ def test_warnings(changes, expected):
     assert said == []
   else:
     assert len(said) == 1
-    assert said[0].startswith('GEN-CNP: ') and expected in said[0]
+    assert expected in said[0] and 'Random' not in said[0]
 
 
-def test_one_warning_a_method():
-  rows = [_row(m, disconnected=0.5) for m in ('GEN-CNP', 'NeuronMCT')]
-  assert [s.split(':')[0] for s in faithfulness.warnings(rows)] == [
-    'GEN-CNP',
-    'NeuronMCT',
+def test_one_warning_a_kind_names_all_methods():
+  rows = [
+    _row(disconnected=0.5),
+    _row('NeuronMCT', swap=0.9),
+    _row('DGR', swap=0.8),
+    _row('Greedy', disconnected=0.25),
   ]
+  first, second = faithfulness.warnings(rows)
+  assert 'disconnected, GEN-CNP 50.0 %, Greedy 25.0 %: ' in first
+  assert 'own class, NeuronMCT 90.0 %, DGR 80.0 %: ' in second
+  assert faithfulness.warnings(rows, of_leaks=False) == [first]

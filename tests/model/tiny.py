@@ -43,7 +43,7 @@ def _spread(masks, seed=2):
 
 
 def step(module, variables, activations, axis_name=None):
-  """Returns (what is generated, new statistics, gradients) of a training step."""
+  """Returns (generated, new statistics, gradients) of a training step."""
 
   def loss(params):
     generated, new = module.apply(
