@@ -14,6 +14,12 @@ The folder holds train.npz and val.npz (gencnp_jax/data/npz.py says which form).
 The official one, unzipped, is read with `--config.data.name=folder`; one that
 tensorflow-datasets has prepared with `--config.data.name=tfds` and its name in
 `--config.data.path`. The labelled validation images are the test split.
+
+Measured with AlexNet on 2 CPU cores that were busy besides, float32, seed 0,
+2026-11-24: `32px,smoke` 4 minutes, `32px,paper` 16 (target 518 s, GEN-CNP 171 s,
+evaluation 244 s). Expected of `32px,paper`: target 100 % on the 10 000 images it is
+trained and tested on; GEN-CNP at firing sparsity .50 with agreement 99.0 %, acIOU
+.77, no pathway disconnected.
 """
 
 from gencnp_jax import presets, settings

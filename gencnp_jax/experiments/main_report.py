@@ -33,7 +33,8 @@ def write_report(run: Run) -> epath.Path:
   Returns:
     The report's path.
   """
-  own, facts = run.evaluated['rows'][0], run.evaluated['facts']
+  own = run.evaluated['rows'][0]
+  facts = run.evaluated['facts'] | {'training': _wall_time(run)}
   found = registry.results(run)
   for name, result in found.items():
     result.save(run.folder(name))
@@ -68,6 +69,20 @@ def _lead(own: dict[str, Any], train_on: str) -> str:
       said += f', those of different classes by {100 * own["between"]:.0f} %'
     said += '.'
   return f'{said} {_PROTOCOL}' if train_on == 'test' else said
+
+
+def _wall_time(run: Run) -> str:
+  """Says how long the trainings took, by their logs."""
+  said = []
+  for stage in ('target', 'gencnp'):
+    seconds, before = 0.0, 0
+    for record in run_log.read(run.directory / stage / 'log.jsonl'):
+      if record.get('images_per_second'):
+        images = (record['step'] - before) * run.config[stage].batch_size
+        seconds += images / record['images_per_second']
+        before = record['step']
+    said.append(f'{stage} {seconds:.0f} s')
+  return ', '.join(said)
 
 
 def _examples(run: Run) -> list[tuple[str, Any]]:

@@ -138,11 +138,12 @@ def data_set(run: Run) -> str:
   """Returns the paper's data set that a run's is: 'cifar10', 'imagenet', ''.
 
   ImageNet is 1 000 classes at 32x32 from the official files or TFDS, under
-  either protocol; a subset of it, or another size, is another data set.
+  either protocol; a subset of it, or another size, is another data set, and so
+  is CIFAR-10 with its training on the test images.
   """
   data, shape = run.config.data, run.chosen.images.shape[1:3]
   if data.name == 'cifar10':
-    return 'cifar10'
+    return 'cifar10' if data.train_on == 'train' else ''
   official = data.name == 'downsampled_imagenet' or (
     data.name == 'tfds' and data.path.startswith('imagenet_resized/')
   )

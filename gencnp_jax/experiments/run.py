@@ -57,7 +57,8 @@ class Run:
     if chosen is None:
       raise ValueError(
         "config.evaluate.split='validation': no images are held out; set "
-        'config.data.validation_share above 0, or evaluate on the test split.'
+        'config.data.validation_share above 0 (none are with '
+        "config.data.train_on='test'), or evaluate on the test split."
       )
     return chosen
 
