@@ -83,10 +83,29 @@ def take_target(config: Any, directory: epath.Path) -> None:
       f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
     )
   _check_finished(source.parent, 'target')
+  forget(directory, 'target')
   # Under a temporary name first: half a copy is never taken for a target.
   temporary = directory / f'.target.{os.getpid()}'
   shutil.copytree(source, temporary)
   temporary.replace(destination)
+
+
+def forget(directory: epath.Path, stage: str) -> None:
+  """Removes what was made of the product that a stage is about to make.
+
+  Args:
+    directory: the workdir.
+    stage: target or gencnp.
+  """
+  stale = ['evaluate', 'experiments']
+  if stage == 'target':
+    stale += ['gencnp', 'variants']
+  for name in stale:
+    if (directory / name).exists():
+      logging.warning(
+        '%s is of an earlier %s: removed.', directory / name, stage
+      )
+      (directory / name).rmtree()
 
 
 def needed(directory: epath.Path, stage: str, load: Any) -> Any:

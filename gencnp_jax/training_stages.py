@@ -77,10 +77,7 @@ def train_gencnp(
 
 
 def _train(config, section, directory, stage, task, frozen, loaded, about):
-  # What is trained anew has not been evaluated.
-  for folder in ('evaluate', 'experiments'):
-    if (directory / folder).exists():
-      (directory / folder).rmtree()
+  products.forget(directory, stage)
   where = workspace.checkpoint_directory(directory, stage)
   with checkpoints.Checkpoints(where, about) as saved:
     training.train(

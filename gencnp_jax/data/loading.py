@@ -34,7 +34,7 @@ from gencnp_jax.data.dataset import (
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 
-# What the name of data says whose training split is its test split: tables,
+# What the name of data says whose training split is its test split:
 # checkpoints and reports call the data by it, so that none of them hides it.
 TRAINED_ON_TEST = ', trained on its test images'
 

@@ -13,12 +13,15 @@ from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table
 
 FULL = 'Ours (full)'
+_FULL = {'embedders': 'recursive', 'shared_pdn': True, 'quantiser': 'daq'}
 FORMS = {
-  'w/o RFEs': ('no_rfes', {'embedders': 'none', 'shared_pdn': False}),
-  'l.-w. PDNs': ('layerwise_pdns', {'shared_pdn': False}),
-  'w/o DAQ': ('no_daq', {'quantiser': 'sigmoid'}),
+  FULL: ('full', _FULL),
+  'w/o RFEs': ('no_rfes', _FULL | {'embedders': 'none', 'shared_pdn': False}),
+  'l.-w. PDNs': ('layerwise_pdns', _FULL | {'shared_pdn': False}),
+  # Soft masks have no floor.
+  'w/o DAQ': ('no_daq', _FULL | {'quantiser': 'sigmoid', 'layer_floor': 0.0}),
 }
-"""The paper's row -> folder, and what is changed in the section gencnp."""
+"""The paper's row -> folder, and fields of the section gencnp."""
 OWN, ONE = 'each image its own', 'one for all images'
 _PRINTED_AT = {'w/o DAQ': ONE}  # Its sparsity is "global"; the others' are not.
 
@@ -31,10 +34,11 @@ def settled(run: Run) -> dict[str, Any]:
 
 def measure(run: Run) -> dict[str, Any]:
   """Returns 'rows', two a form: own sparsities, and one for all images."""
-  forms = {FULL: run.generative}
-  for name, (place, changes) in FORMS.items():
-    forms[name] = variants.trained(run, place, **changes)
-  mean = run.evaluated['rows'][0]['firing_sparsity']
+  forms = {
+    name: variants.trained(run, place, **fields)
+    for name, (place, fields) in FORMS.items()
+  }
+  mean = run.compare([forms[FULL]])[0].faithfulness.firing_sparsity
   shapes = run.generative.target.activation_shapes(run.images.shape[1:])
   neuron = 1 / pathway.neuron_count(shapes)
   cut = float(np.clip(mean, neuron, 1 - neuron))

@@ -26,16 +26,18 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   model = run.config.target.model
   _, overlap, *_ = faithfulness.tables(rows, paper.data_set(run), model)
   names = [f'{i + 1}' for i in range(len(rows[0]['within_per_layer']))]
-  figures = [
-    NamedFigure(
-      'class_iou_over_layers',
-      'Class IoU within classes in each layer (Fig. 5c), from the first to the '
-      f'last. {_layer_reading(rows)}',
-      plot.layer_overlap(rows, names),
+  figures, folded = [], [by_layer(rows)]
+  # Without two images of a class there is no overlap to draw.
+  if any(v is not None for row in rows for v in row['within_per_layer']):
+    figures.append(
+      NamedFigure(
+        'class_iou_over_layers',
+        'Class IoU within classes in each layer (Fig. 5c), from the first to '
+        f'the last. {_layer_reading(rows)}',
+        plot.layer_overlap(rows, names),
+      )
     )
-  ]
-  folded = [by_layer(rows)]
-  if curve:
+  if any(row[key] is not None for row in curve for key in KEYS):
     figures.append(
       NamedFigure(
         'class_iou_over_firing_sparsity',
@@ -73,8 +75,8 @@ def by_layer(rows: list[dict[str, Any]]) -> Table:
     'Class IoU by layer',
     (Column('method', 'Method', fmt='text'), *across),
     lines,
-    'Within classes, at the mean firing sparsity of GEN-CNP over all layers; '
-    'how many neurons a method keeps in a layer differs.',
+    'Within classes. Sparsity is one over all layers: how many neurons a '
+    'method keeps in a layer differs.',
   )
 
 
@@ -82,7 +84,7 @@ def _layer_reading(rows: list[dict[str, Any]]) -> str:
   layers = [v for v in rows[0]['within_per_layer'] if v is not None]
   if len(layers) < 2:
     return ''
-  rises = all(b >= a for a, b in itertools.pairwise(layers))
+  rises = all(b > a for a, b in itertools.pairwise(layers))
   trend = 'rises with depth' if rises else 'does not rise with every layer'
   return (
     f'{rows[0]["method"]}’s {trend}: {100 * layers[0]:.0f} % in the first, '
@@ -91,11 +93,17 @@ def _layer_reading(rows: list[dict[str, Any]]) -> str:
 
 
 def _curve_reading(curve: list[dict[str, Any]]) -> str:
-  """Says at how many sparsities GEN-CNP overlaps most."""
-  cuts = sorted({row['cut'] for row in curve})
-  leads = 0
-  for cut in cuts:
-    at = [r for r in curve if r['cut'] == cut and r['within'] is not None]
-    best = max(at, key=lambda row: row['within'], default=None)
-    leads += best is not None and best['method'] == 'GEN-CNP'
-  return f'GEN-CNP overlaps most at {leads} of {len(cuts)} sparsities.'
+  """Says at how many sparsities GEN-CNP overlaps most within classes."""
+  leads, compared = 0, 0
+  for cut in sorted({row['cut'] for row in curve}):
+    at = {r['method']: r['within'] for r in curve if r['cut'] == cut}
+    own = at.pop('GEN-CNP', None)
+    others = [value for value in at.values() if value is not None]
+    if own is not None and others:
+      compared += 1
+      leads += own > max(others)
+  if not compared:
+    return ''
+  return (
+    f'GEN-CNP overlaps most within classes at {leads} of {compared} sparsities.'
+  )

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from gencnp_jax import explainers, metrics
 from gencnp_jax.experiments import methods
 from gencnp_jax.experiments.result import NamedFigure, Result
-from gencnp_jax.experiments.run import Run
+from gencnp_jax.experiments.run import Run, precise
 from gencnp_jax.explainers.evaluation import defined
 from gencnp_jax.explainers.inputs import batch_size_that_fits
 from gencnp_jax.report import Column, Table, plot
-from gencnp_jax.runtime import checkpoints, devices, progress
+from gencnp_jax.runtime import devices, progress
 
 COORDINATES = 'coordinates.npz'
+CLASSES = 10
+"""How many classes are drawn."""
 COMPONENTS = 50
 """Principal components that t-SNE starts from, its authors' advice."""
 
@@ -26,6 +27,7 @@ def settled(run: Run) -> dict[str, Any]:
   section = run.config.evaluate
   return {
     'embedded': run.config.experiments.embedded,
+    'seed': run.config.seed,
     'split': section.split,
     'limit': section.limit,
   }
@@ -33,12 +35,17 @@ def settled(run: Run) -> dict[str, Any]:
 
 def measure(run: Run) -> dict[str, Any]:
   """Returns 'rows', one a layer; writes the coordinates beside."""
-  images = run.images[: run.config.experiments.embedded]
-  labels = run.details['predictions'][: len(images)]
-  if run.labels is not None:
-    labels = run.labels[: len(images)]
+  # Drawn: images of a folder come class by class.
+  rng = np.random.default_rng(run.config.seed)
+  rows = rng.permutation(len(run.images))[: run.config.experiments.embedded]
+  images = run.images[np.sort(rows)]
+  labels = run.labels
+  if labels is None:
+    _ = run.evaluated  # Raises where these are not the details of its images.
+    labels = run.details['predictions']
+  labels = labels[np.sort(rows)]
   target = run.generative.target
-  with jax.default_matmul_precision('highest'):
+  with precise():
     activations, importance = devices.collect_rows(
       _record,
       run.generative,
@@ -72,12 +79,18 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
   path = run.folder('embedding') / COORDINATES
   with path.open('rb') as file, np.load(file) as arrays:
     stored = dict(arrays)
-  rows = content['rows']
+  rows, names = content['rows'], run.about_target['class_names']
+  # More colours nobody tells apart.
+  most = np.argsort(-np.bincount(stored['labels']), kind='stable')[:CLASSES]
+  most = np.sort(most)
+  shown = np.isin(stored['labels'], most)
   features, importance = (
-    np.stack([stored[f'{kind}_{i}'] for i in range(len(rows))])
+    np.stack([stored[f'{kind}_{i}'][shown] for i in range(len(rows))])
     for kind in ('features', 'importance')
   )
-  about = checkpoints.read_about(run.directory / 'target' / 'checkpoints')
+  of_many = ''
+  if len(names) > CLASSES:
+    of_many = f' (the {CLASSES} of {len(names)} with most images)'
   return Result(
     'Original features and importance scores as embeddings',
     f't-SNE of {content["images"]} images: the target’s activations above, the '
@@ -89,12 +102,12 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
       NamedFigure(
         'embedding',
         'Activations (above) and importance scores (below) of each layer, '
-        f'coloured by class. {_reading(rows)}',
+        f'coloured by class{of_many}. {_reading(rows)}',
         plot.embeddings(
           features,
           importance,
-          stored['labels'],
-          about['class_names'],
+          np.searchsorted(most, stored['labels'][shown]),
+          [names[c] for c in most],
           [f'layer {row["layer"]}' for row in rows],
           [_caption(row) for row in rows],
         ),

@@ -26,7 +26,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   figures = [
     NamedFigure(
       'comparison',
-      'The methods at the same mean firing sparsity. Hollow: overlap between '
+      f'The methods side by side, {_sparsities(rows)}. Hollow: overlap between '
       f'classes. {_reading(rows)}',
       plot.comparison(rows),
     )
@@ -54,21 +54,39 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   )
 
 
+def _sparsities(rows: Sequence[Mapping[str, Any]]) -> str:
+  """Says at which firing sparsity methods stand."""
+  values = [100 * row['firing_sparsity'] for row in rows]
+  low, high = min(values), max(values)
+  if high - low < 0.1:
+    return f'at a mean firing sparsity of {high:.1f} %'
+  return f'at mean firing sparsities from {low:.1f} to {high:.1f} %'
+
+
 def _reading(rows: Sequence[Mapping[str, Any]]) -> str:
   """Says who agrees most, and whose confidence falls least."""
   rows = [row for row in rows if not row['baseline']]
-  fallers = [
-    row
-    for row in rows
-    if row['mean_decrease_of_fallers'] is not None and row['agreement'] > 0.5
-  ]
-  agrees = max(rows, key=lambda row: row['agreement'])
-  said = f'{agrees["method"]} agrees most ({100 * agrees["agreement"]:.1f} %)'
-  if fallers:
-    least = min(fallers, key=lambda row: row['mean_decrease_of_fallers'])
-    value = 100 * least['mean_decrease_of_fallers']
-    said += f'; {least["method"]} loses least confidence ({value:.1f} points)'
-  return f'{said}.'
+  if len(rows) < 2:
+    return ''
+  value, names = _best(rows, 'agreement', max)
+  said = f'Most agreement: {names} ({value} %).'
+  # A pathway that breaks the prediction has few that fall within the class.
+  rows = [row for row in rows if row['agreement'] > 0.5]
+  rows = [row for row in rows if row['mean_decrease_of_fallers'] is not None]
+  if len(rows) > 1:
+    value, names = _best(rows, 'mean_decrease_of_fallers', min)
+    said += (
+      f' Least fall of confidence, among images that fall and methods that '
+      f'keep most classes: {names} ({value} points).'
+    )
+  return said
+
+
+def _best(rows, key: str, choose) -> tuple[str, str]:
+  """Returns the best value, in percent, and all methods that show it."""
+  shown = {row['method']: f'{100 * row[key]:.1f}' for row in rows}
+  value = choose(shown.values(), key=float)
+  return value, ', '.join(name for name, v in shown.items() if v == value)
 
 
 def _target_sentence(own: Mapping[str, Any], data: str, model: str) -> str:
@@ -78,7 +96,7 @@ def _target_sentence(own: Mapping[str, Any], data: str, model: str) -> str:
   printed = paper.target_accuracy(data, model)
   if printed is not None:
     said += f' (the paper’s: {100 * printed:.2f} %)'
-  return said + ' of the images.'
+  return f'{said} of these {own["images"]} images.'
 
 
 def tables(
@@ -120,7 +138,8 @@ def warnings(
     row
     for row in measured
     if of_leaks
-    and row not in cut_off
+    # Of those that are mostly cut off, leaks say nothing more.
+    and row['disconnected'] <= 0.5
     and row['agreement'] > 0.5
     and (row['swap'] or 0) > 0.5
   ]

@@ -9,7 +9,9 @@ import numpy as np
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table, plot
-from gencnp_jax.runtime import checkpoints
+
+MANY = 21
+"""Classes and all images: a longer table is folded."""
 
 
 def present(run: Run, content: dict[str, Any] | None) -> Result:
@@ -24,9 +26,9 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   sparsity, classes = details['sparsity'], details['predictions']
   confidence = details['confidences']
   # The target's classes: the images may be unlabelled, or of another set.
-  about = checkpoints.read_about(run.directory / 'target' / 'checkpoints')
-  names = about['class_names']
-  correct = None if run.labels is None else classes == run.labels
+  names = run.about_target['class_names']
+  labels = details.get('labels')
+  correct = None if labels is None else classes == labels
   overall = correlation(sparsity, confidence)
   said = ''
   if overall is not None:
@@ -34,10 +36,12 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
       'Rank correlation of firing sparsity and the target’s confidence over '
       f'all images: {overall:+.2f}.'
     )
+  table = by_class(sparsity, confidence, classes, names)
+  many = len(table.rows) > MANY
   return Result(
     'How many neurons an image needs',
     'GEN-CNP decides for each image how many neurons it needs. ' + said,
-    (by_class(sparsity, confidence, classes, names),),
+    () if many else (table,),
     (
       NamedFigure(
         'instance_sparsity',
@@ -57,6 +61,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
         ),
       ),
     ),
+    folded=(table,) if many else (),
   )
 
 

@@ -33,7 +33,9 @@ def measure(run: Run) -> dict[str, Any]:
   rows, curve = [], []
   for off, setting in OFF.items():
     plain = variants.trained(run, f'off_{off}', off=off, gamma=0.0)
-    swap = variants.trained(run, f'off_{off}_swap', off=off, gamma=weight)
+    swap = variants.trained(
+      run, f'off_{off}_swap_{weight:g}', off=off, gamma=weight
+    )
     if plain is run.generative:
       found = run.evaluated
     else:
@@ -122,9 +124,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
     ),
     rows,
     'Own: the image that wears the pathway keeps its own class. Disconnected: '
-    'the image cannot reach the output. Baselines are cut at the mean firing '
-    'sparsity of the GEN-CNP of their setting; sparsities differ between '
-    'settings, see the figures.',
+    'the image cannot reach the output. Sparsities differ between settings, '
+    'see the figures.',
   )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from gencnp_jax import pathway
+from gencnp_jax import pathway, workspace
 from gencnp_jax.experiments import methods, registry
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Report, Section, plot, write
@@ -36,15 +36,20 @@ def write_report(run: Run) -> epath.Path:
   own = run.evaluated['rows'][0]
   facts = run.evaluated['facts'] | {'training': _wall_time(run)}
   found = registry.results(run)
-  for name, result in found.items():
-    result.save(run.folder(name))
+  for name in registry.EXPERIMENTS:
+    # What is no longer shown, or under another name, is no longer there.
+    for suffix in ('csv', 'png', 'svg'):
+      for path in run.folder(name).glob(f'*.{suffix}'):
+        path.unlink()
+    if name in found:
+      found[name].save(run.folder(name))
   target = _NAMES[run.config.target.model]
   data = _NAMES.get(facts['data set'], facts['data set'])
   return write(
     run.directory / 'report.html',
     Report(
       f'Neural pathways of {target} on {data}',
-      _lead(own, run.config.data.train_on),
+      _lead(own, run.trained_on),
       facts,
       [
         *(result.section() for result in found.values()),
@@ -75,10 +80,15 @@ def _wall_time(run: Run) -> str:
   """Says how long the trainings took, by their logs."""
   said = []
   for stage in ('target', 'gencnp'):
+    # Of its own config: a target may have been taken from another run.
+    about = checkpoints.read_about(
+      workspace.checkpoint_directory(run.directory, stage)
+    )
+    batch = about['config'][stage]['batch_size']
     seconds, before = 0.0, 0
     for record in run_log.read(run.directory / stage / 'log.jsonl'):
       if record.get('images_per_second'):
-        images = (record['step'] - before) * run.config[stage].batch_size
+        images = (record['step'] - before) * batch
         seconds += images / record['images_per_second']
         before = record['step']
     said.append(f'{stage} {seconds:.0f} s')
@@ -87,7 +97,6 @@ def _wall_time(run: Run) -> str:
 
 def _examples(run: Run) -> list[tuple[str, Any]]:
   examples = pathway.Explanation.load(run.evaluate_folder / methods.EXAMPLES)
-  about = checkpoints.read_about(run.directory / 'target' / 'checkpoints')
   return [
     (
       'The first images and their pathways: at each position the share of '
@@ -98,7 +107,7 @@ def _examples(run: Run) -> list[tuple[str, Any]]:
         examples.masks,
         examples.logits,
         examples.pathway_logits,
-        about['class_names'],
+        run.about_target['class_names'],
       ),
     )
   ]

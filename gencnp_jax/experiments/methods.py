@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from gencnp_jax import explainers, metrics, pathway, settings
-from gencnp_jax.experiments.run import DETAILS, Run, part
+from gencnp_jax.experiments.run import DETAILS, Run, part, precise
 
 EXAMPLES = 'examples.npz'
 
@@ -93,8 +93,9 @@ def measure(
 
   def own():
     compared = measured('gencnp', generative)
-    shown = generative(images[: max(section.examples, 1)], importance=False)
-    _write_details(folder, compared[0], images, shown)
+    with precise():
+      shown = generative(images[: max(section.examples, 1)], importance=False)
+    _write_details(folder, compared[0], images, run.labels, shown)
     return as_json(compared)
 
   with_examples = settled | {'examples': section.examples}
@@ -153,7 +154,10 @@ def _write_pathways(
   write_arrays(folder / f'{name}_pathways.npz', bits=masks.bits)
 
 
-def _write_details(folder, own: explainers.Evaluation, images, shown) -> None:
+def _write_details(
+  folder, own: explainers.Evaluation, images, labels, shown
+) -> None:
+  labelled = {} if labels is None else {'labels': labels}
   write_arrays(
     folder / DETAILS,
     predictions=own.predictions,
@@ -161,6 +165,7 @@ def _write_details(folder, own: explainers.Evaluation, images, shown) -> None:
     sparsity=own.sparsity_of_images,
     layer_shares=own.layer_counts / own.layer_sizes,
     example_images=images[: len(shown)],
+    **labelled,
   )
   shown.save(folder / EXAMPLES)
 

@@ -137,17 +137,20 @@ _TABLE_7 = {
 def data_set(run: Run) -> str:
   """Returns the paper's data set that a run's is: 'cifar10', 'imagenet', ''.
 
-  ImageNet is 1 000 classes at 32x32 from the official files or TFDS, under
-  either protocol; a subset of it, or another size, is another data set, and so
-  is CIFAR-10 with its training on the test images.
+  CIFAR-10 as it is, or ImageNet with 1 000 classes at 32x32 from the official
+  files or TFDS under either protocol, the test split. A subset of the training
+  images, another size, or CIFAR-10 trained on its test images is another.
   """
-  data, shape = run.config.data, run.chosen.images.shape[1:3]
+  data = run.config.data
+  size = tuple(run.about_target['image_shape'][:2])
+  if data.limit or run.config.evaluate.split != 'test' or size != (32, 32):
+    return ''
   if data.name == 'cifar10':
-    return 'cifar10' if data.train_on == 'train' else ''
+    return 'cifar10' if run.trained_on == 'train' else ''
   official = data.name == 'downsampled_imagenet' or (
     data.name == 'tfds' and data.path.startswith('imagenet_resized/')
   )
-  whole = len(run.chosen.class_names) == 1000 and shape == (32, 32)
+  whole = len(run.about_target['class_names']) == 1000
   return 'imagenet' if official and whole else ''
 
 

@@ -14,9 +14,12 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, explainers, metrics, products, workspace
-from gencnp_jax.runtime import workdir
+from gencnp_jax.runtime import checkpoints, workdir
 
 DETAILS = 'details.npz'
+
+# Float32 products run in lower precision on TPU and GPU unless told not to.
+precise = functools.partial(jax.default_matmul_precision, 'highest')
 
 
 class Run:
@@ -103,6 +106,19 @@ class Run:
     ):
       return dict(arrays)
 
+  @functools.cached_property
+  def about_target(self) -> dict[str, Any]:
+    """What the target's checkpoint says of itself: classes, config."""
+    return checkpoints.read_about(
+      workspace.checkpoint_directory(self.directory, 'target')
+    )
+
+  @property
+  def trained_on(self) -> str:
+    """`data.train_on` of the target, wherever it was trained."""
+    # Before there was the field, nothing else was possible.
+    return self.about_target['config']['data'].get('train_on', 'train')
+
   @property
   def evaluate_folder(self) -> epath.Path:
     """Where stage evaluate writes."""
@@ -119,8 +135,7 @@ class Run:
     roap_sparsities: tuple[float, ...] = (),
   ) -> explainers.Comparison:
     """Evaluates explainers on the images of the run, in full precision."""
-    # Float32 products run in lower precision on TPU and GPU unless told not to.
-    with jax.default_matmul_precision('highest'):
+    with precise():
       return explainers.evaluate(
         compared,
         self.images,
@@ -164,6 +179,8 @@ def part(
       logging.warning('%s is damaged: measured again.', path)
   start = time.monotonic()
   path.parent.mkdir(parents=True, exist_ok=True)
+  # Arrays are written beside: never an old file beside new ones.
+  path.unlink(missing_ok=True)
   found = {
     'settings': settled,
     **measure(),

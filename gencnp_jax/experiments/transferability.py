@@ -9,7 +9,7 @@ import numpy as np
 from gencnp_jax import metrics
 from gencnp_jax.experiments import methods, paper, transfer_tables
 from gencnp_jax.experiments.result import NamedFigure, Result
-from gencnp_jax.experiments.run import Run, part
+from gencnp_jax.experiments.run import Run, part, precise
 from gencnp_jax.experiments.transfer_tables import PREDICTED, TRUE
 from gencnp_jax.explainers.evaluation import defined
 from gencnp_jax.explainers.inputs import batch_size_that_fits
@@ -44,6 +44,13 @@ def measure(run: Run) -> dict[str, Any]:
   return {'rows': rows}
 
 
+def _held_out(rows: list[dict[str, Any]]) -> str:
+  """Says how many images wear class pathways, by each reading."""
+  counts = {row['by']: row['images'] for row in rows}
+  return ' and '.join(f'{count} (by {by})' for by, count in counts.items())
+
+
+@precise()
 def _method(run: Run, name: str) -> dict[str, Any]:
   section, target = run.config.experiments, run.generative.target
   shapes = target.activation_shapes(run.images.shape[1:])
@@ -119,10 +126,13 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
         plot.transfer(rows, threshold, fixed, by=by),
       )
     )
+  last = ('accuracy', 'Accuracy')
+  if TRUE not in readings:
+    last = ('agreement', 'Agreement')
   for key, title in (
     ('mean_increase_of_risers', 'mIC*'),
     ('mean_decrease_of_fallers', 'mDC*'),
-    ('accuracy' if TRUE in readings else 'agreement', 'Accuracy'),
+    last,
   ):
     if any(row[key] is not None for row in rows):
       figures.append(
@@ -133,17 +143,22 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
         )
       )
   kept = run.config.evaluate.pathways
+  said = ''
+  if TRUE in readings:
+    said = (
+      'By true class the label chooses the pathway, so that an accuracy above '
+      'the target’s own is the label speaking and not the image; by predicted '
+      'class nothing is known that the target does not say. '
+    )
   return Result(
     'Do class-relevant pathways transfer?',
     'A class pathway holds the neurons that are on in more than a share '
     '(class-relevant sparsity) of the pathways of drawn images of the class, '
     f'each cut at a firing sparsity of {100 * kept:g} %; all but a share '
     '(sample sparsity) are drawn from. It is worn by '
-    f'{rows[0]["images"]} images that were never drawn.\n\n'
-    'By true class the label chooses the pathway, so that an accuracy above '
-    'the target’s own is the label speaking and not the image; by predicted '
-    'class nothing is known that the target does not say. Swap leak: an image '
-    'of another class wears the pathway and is given the pathway’s class.',
+    f'{_held_out(rows)} images that were never drawn.\n\n{said}Swap leak: an '
+    'image of another class wears the pathway and is given the pathway’s '
+    'class.',
     tuple(
       transfer_tables.accuracy_table(rows, by, threshold, data, model)
       for by in readings

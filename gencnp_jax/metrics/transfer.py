@@ -85,9 +85,9 @@ def transfer_split(
   builders, sizes, held_out = {}, {}, []
   for c in np.unique(groups):
     rows = rng.permutation(np.flatnonzero(groups == c))
-    most = _builders(len(rows), min(sample_sparsities))
-    if most == len(rows):  # An image alone in its class.
+    if len(rows) == 1:  # Nobody would wear what it builds.
       continue
+    most = _builders(len(rows), min(sample_sparsities))
     builders[int(c)], sizes[int(c)] = rows[:most], len(rows)
     held_out.append(rows[most:])
   if not held_out:
@@ -199,8 +199,8 @@ class Wearing:
 
 
 def _builders(size: int, sample_sparsity: float) -> int:
-  """Returns how many of a class's images build: a share, one at least."""
-  return max(1, round((1.0 - sample_sparsity) * size))
+  """Returns how many of a class's images build: one at least, and not all."""
+  return min(max(1, round((1.0 - sample_sparsity) * size)), size - 1)
 
 
 def _logits(target: Target, images):

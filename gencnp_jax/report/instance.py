@@ -56,11 +56,12 @@ def instance_sparsity(
       f'predicted runs from {predicted.min()} to {predicted.max()}; there are '
       f'{len(class_names)} class names.'
     )
-  groups = {}
+  groups = []
   if len(class_names) <= MANY_CLASSES:
-    groups |= {n: predicted == c for c, n in enumerate(class_names)}
+    groups += [(n, predicted == c) for c, n in enumerate(class_names)]
+  by_class = bool(groups)
   if right is not None:
-    groups |= {'right': right, 'wrong': ~right}
+    groups += [('right', right), ('wrong', ~right)]
   count = 3 if groups else 2
   height = max(3.0, 0.9 + 0.2 * len(groups))
   figure = Figure((palette.WIDTH * count / 3, height), layout='constrained')
@@ -69,7 +70,7 @@ def instance_sparsity(
   _histogram(panels[0], sparsity)
   _over_confidence(panels[1], sparsity, confidence)
   if groups:
-    _by_group(panels[2], sparsity, groups, right is not None)
+    _by_group(panels[2], sparsity, groups, by_class, right is not None)
   return figure
 
 
@@ -115,26 +116,26 @@ def _over_confidence(axes: Axes, sparsity, confidence) -> None:
   axes.set_axisbelow(True)
 
 
-def _by_group(axes: Axes, sparsity, groups, judged: bool) -> None:
+def _by_group(
+  axes: Axes, sparsity, groups, by_class: bool, judged: bool
+) -> None:
   """Draws mean, and mean minus and plus one standard deviation."""
   # A gap between the classes and right and wrong.
   places = np.arange(len(groups), dtype=float)
-  if judged and len(groups) > 2:
+  if judged and by_class:
     places[-2:] += 0.6
-  for y, members in zip(places, groups.values()):
+  for y, (_, members) in zip(places, groups):
     values = sparsity[members]
     if values.size:
       mean, spread = values.mean(), values.std()
       axes.hlines(y, mean - spread, mean + spread, color=palette.BLUE, lw=1.4)
       axes.plot(mean, y, 'o', ms=4.5, color=palette.BLUE)
-  axes.set_yticks(places, list(groups))
+  axes.set_yticks(places, [name for name, _ in groups])
   axes.set_ylim(places[-1] + 0.6, -0.6)
   axes.tick_params(axis='y', length=0, labelcolor=palette.INK)
   axes.spines['left'].set_visible(False)
   axes.set_title(
-    '(c) By predicted class'
-    if len(groups) > 2
-    else '(c) Right and wrong predictions'
+    '(c) By predicted class' if by_class else '(c) Right and wrong predictions'
   )
   axes.set_xlabel('firing sparsity, mean ± standard deviation, %')
   axes.grid(axis='x')

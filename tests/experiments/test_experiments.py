@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from etils import epath
 
 from gencnp_jax import data, explainers, metrics, training, workspace
 from gencnp_jax.experiments import (
@@ -15,6 +16,7 @@ from gencnp_jax.experiments import (
   methods,
   paper,
   registry,
+  variants,
 )
 from gencnp_jax.experiments import transferability as transfer
 from gencnp_jax.experiments.run import Run
@@ -162,7 +164,7 @@ def test_ablations_stand_at_their_own_and_at_one_sparsity(whole):
   rows = _measured(whole, 'ablations')['rows']
   assert [(r['method'], r['sparsities']) for r in rows] == [
     (form, sparsities)
-    for form in (ablations.FULL, *ablations.FORMS)
+    for form in ablations.FORMS
     for sparsities in (ablations.OWN, ablations.ONE)
   ]
   full = _results(whole)['rows'][0]
@@ -177,6 +179,7 @@ def test_ablations_stand_at_their_own_and_at_one_sparsity(whole):
     variants = {
       name: workspace.load_explainer(whole / 'variants' / folder)
       for name, (folder, _) in ablations.FORMS.items()
+      if name != ablations.FULL  # That is the run's own.
     }
   assert 'rfe_0' not in variants['w/o RFEs'].variables['params']
   assert 'pdn_1' in variants['l.-w. PDNs'].variables['params']
@@ -186,7 +189,7 @@ def test_ablations_stand_at_their_own_and_at_one_sparsity(whole):
 def test_the_paper_stands_beside_the_sparsity_it_is_of():
   rows = [
     {'method': form, 'sparsities': sparsities, 'accuracy': 0.7}
-    for form in (ablations.FULL, *ablations.FORMS)
+    for form in ablations.FORMS
     for sparsities in (ablations.OWN, ablations.ONE)
   ]
   table = ablations.table(rows, 'cifar10', 'alexnet')
@@ -288,11 +291,23 @@ def test_roap_stands_in_every_row(whole):
       assert row['roap'] == curve[row['method'], row['cut']]
 
 
-def test_a_variant_of_other_settings_is_refused(copy):
-  """Its numbers would be those of another swap weight."""
-  (copy / 'experiments' / 'leakage' / 'measured.json').unlink()
-  with pytest.raises(ValueError, match=r'gencnp\.gamma: the workdir has 1\.0'):
-    tiny.run(copy, **CHANGES | {'experiments.swap_weight': 0.5})
+def test_a_variant_of_other_settings_is_refused(whole):
+  """Its numbers would be those of another penalty."""
+  run = Run(tiny.config(**CHANGES), epath.Path(whole), None)
+  with (
+    tiny.in_the_zoo(),
+    pytest.raises(ValueError, match=r'gencnp\.beta: the workdir has 0\.6'),
+  ):
+    variants.trained(run, 'no_daq', quantiser='sigmoid', beta=2.0)
+
+
+def test_what_is_trained_anew_forgets_its_variants(copy):
+  """They were trained on another target."""
+  for stage in ('target', 'gencnp'):
+    shutil.rmtree(copy / stage)
+  tiny.run(copy, **CHANGES | {'stages': 'target'})
+  left = {path.name for path in copy.iterdir() if path.is_dir()}
+  assert left == {'target'}
 
 
 def test_unlabelled_images_have_all_experiments_but_accuracy(whole, tmp_path):
@@ -318,18 +333,11 @@ def test_unlabelled_images_have_all_experiments_but_accuracy(whole, tmp_path):
 
 def test_the_data_must_be_the_papers_for_its_numbers():
   run = Run(tiny.config(**CHANGES), None, None)
-  names = tuple(map(str, range(1000)))
-
-  def chosen(size, classes):
-    images = np.zeros((1, size, size, 3), np.uint8)
-    labels = np.zeros(1, np.int32)
-    return data.Dataset(
-      images, labels, names[:classes], 'x', (0,) * 3, (1,) * 3
-    )
-
+  run.config.data.limit = 0
   for name, path, size, classes, expected in (
     ('digits', '', 32, 10, ''),
     ('cifar10', '', 32, 10, 'cifar10'),
+    ('cifar10', '', 64, 10, ''),
     ('downsampled_imagenet', 'x', 32, 1000, 'imagenet'),
     ('downsampled_imagenet', 'x', 64, 1000, ''),
     ('downsampled_imagenet', 'x', 32, 10, ''),
@@ -338,5 +346,23 @@ def test_the_data_must_be_the_papers_for_its_numbers():
     ('folder', 'imagenette', 32, 10, ''),
   ):
     run.config.data.name, run.config.data.path = name, path
-    run.chosen = chosen(size, classes)
+    run.about_target = {
+      'image_shape': [size, size, 3],
+      'class_names': ['x'] * classes,
+      'config': {'data': {}},
+    }
     assert paper.data_set(run) == expected, (name, size, classes)
+  run.config.data.name = 'cifar10'
+  run.about_target |= {'image_shape': [32, 32, 3], 'class_names': ['x'] * 10}
+  assert paper.data_set(run) == 'cifar10'
+  for section, field, value in (
+    ('evaluate', 'split', 'validation'),
+    ('data', 'limit', 2048),
+  ):
+    before = run.config[section][field]
+    run.config[section][field] = value
+    assert paper.data_set(run) == '', field
+    run.config[section][field] = before
+  # Wherever it was trained: the target says so itself.
+  run.about_target['config']['data']['train_on'] = 'test'
+  assert paper.data_set(run) == ''
