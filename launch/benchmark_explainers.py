@@ -24,7 +24,7 @@ import numpy as np
 
 from gencnp_jax import GenCNP, Target, explainers, ops, settings, zoo
 from gencnp_jax.data.loading import CIFAR10_MEAN, CIFAR10_STD
-from gencnp_jax.experiments.evaluation import BASELINES
+from gencnp_jax.experiments.methods import BASELINES
 from gencnp_jax.runtime import compilation
 from gencnp_jax.target import Preprocess
 

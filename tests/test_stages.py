@@ -150,8 +150,10 @@ def test_a_second_run_trains_and_loads_nothing(copy, monkeypatch, caplog):
   for stage in ('target', 'gencnp', 'evaluate'):
     assert any(f'{SKIPPED} {stage} is skipped' in line for line in said)
   after = tiny.files(copy)
-  # The report alone is written anew: it is quick, and its look may change.
-  assert {k for k in after if after[k] != before.get(k)} == {'report.html'}
+  # What is shown alone is written anew: it is quick, and its look may change.
+  written = {k for k in after if after[k] != before.get(k)}
+  shown = {k for k in after if k.startswith('experiments')}
+  assert written == shown | {'report.html'}
   assert after.keys() == before.keys()
 
 
@@ -182,9 +184,10 @@ def test_other_settings_of_the_evaluation_measure_again(copy, monkeypatch):
     (method, cut) for method in measured for cut in (0.5, 0.9)
   ]
   assert (copy / 'evaluate' / 'agreement_over_firing_sparsity.csv').exists()
-  assert 'Over firing sparsity' in (copy / 'report.html').read_text()
+  assert 'over firing sparsity' in (copy / 'report.html').read_text()
   after = tiny.files(copy)
-  trained = {k for k in before if not k.startswith(('evaluate', 'report'))}
+  measured = ('evaluate', 'experiments', 'report')
+  trained = {k for k in before if not k.startswith(measured)}
   assert {k: after[k] for k in trained} == {k: before[k] for k in trained}
 
 

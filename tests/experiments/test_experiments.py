@@ -270,7 +270,9 @@ def test_transfer_uses_the_pathways_that_the_evaluation_kept(whole, loaded):
 
 def test_variance_is_that_of_the_raw_embeddings(whole, loaded):
   explainer, splits = loaded
-  images, labels = splits.test.images[:40], splits.test.labels[:40]
+  order = np.random.default_rng(0).permutation(len(splits.test.images))
+  drawn = np.sort(order[:40])
+  images, labels = splits.test.images[drawn], splits.test.labels[drawn]
   _, activations = explainer.target.record(images)
   generated = explainer.model.apply(explainer.variables, activations)
   rows = _measured(whole, 'embedding')['rows']

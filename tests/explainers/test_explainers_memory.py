@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gencnp_jax import GenCNP, explainers, pathway, zoo
-from gencnp_jax.experiments.evaluation import BASELINES
+from gencnp_jax.experiments.methods import BASELINES
 from gencnp_jax.target import Target
 
 BATCHES = (64, 256, 1024)
