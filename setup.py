@@ -13,6 +13,7 @@ VERSION = re.search(
 TEST = [
   'hypothesis',
   'pytest',
+  'pytest-xdist',
   'ruff',
 ]
 
