@@ -131,5 +131,5 @@ def reading(rows, by: str, fixed: float, threshold: float) -> str:
     best = max(others, key=lambda row: row['agreement'])
     said += f', {best["method"]} of {100 * best["agreement"]:.0f} %'
   if own['swap'] is not None:
-    said += f'; GEN-CNP’s leak to {100 * own["swap"]:.0f} % under the swap'
+    said += f'; under the swap GEN-CNP leaks {100 * own["swap"]:.0f} %'
   return f'{said}.'

@@ -167,6 +167,11 @@ def _panel(
   lines.draw(axes, rows, looks, over.key, lambda row: 100 * row[over.key], key)
   axes.set_xlabel(f'{over.name} {over.symbol}, %')
   axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 10)))
+  # Of all rows: a panel with one measured point has the others' axis.
+  places = [100 * row[over.key] for row in rows]
+  if min(places) < max(places):
+    margin = 0.05 * (max(places) - min(places))
+    axes.set_xlim(min(places) - margin, max(places) + margin)
   lines.share_axis(axes, '', lines.top(values))
   if key == 'firing_sparsity':
     shares = [100 * value for value in values if finite(value)]
