@@ -19,9 +19,10 @@ alone. In memory it takes 4 GB. Other forms of the same:
       train/<class>/*.JPEG and val/<class>/*.JPEG; the largest centred square is
       brought to 32x32 by averaging areas, each time anew
 
-With `paper` the target has seen its test images: checkpoints and report say so. Table 4 gives its values; the paper's penalty is a
-plain sum over all neurons, which drowns the cross-entropy, so that this takes their
-mean. The printed form is had by `--config.gencnp.penalty_reduction=sum`.
+With `paper` the target has seen its test images: checkpoints and report say so.
+Table 4 gives its values; the paper's penalty is a plain sum over all neurons, which
+drowns the cross-entropy, so that this takes their mean. The printed form is had by
+`--config.gencnp.penalty_reduction=sum`.
 """
 
 from gencnp_jax import presets, settings

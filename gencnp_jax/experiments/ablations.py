@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from gencnp_jax import pathway
-from gencnp_jax.experiments import faithfulness, paper, variants
+from gencnp_jax.experiments import faithfulness, methods, paper, variants
 from gencnp_jax.experiments.result import Result
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table
@@ -39,9 +36,7 @@ def measure(run: Run) -> dict[str, Any]:
     for name, (place, fields) in FORMS.items()
   }
   mean = run.compare([forms[FULL]])[0].faithfulness.firing_sparsity
-  shapes = run.generative.target.activation_shapes(run.images.shape[1:])
-  neuron = 1 / pathway.neuron_count(shapes)
-  cut = float(np.clip(mean, neuron, 1 - neuron))
+  cut = methods.possible(run, mean)
   rows = []
   for name, generative in forms.items():
     compared = run.compare([generative], (cut,))
@@ -70,11 +65,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
     (table(content['rows'], data, model),),
     warnings=tuple(
       faithfulness.warnings(
-        [
-          row | {'method': f'{row["method"]}, {row["sparsities"]}'}
-          for row in content['rows']
-        ],
-        of_leaks=False,
+        content['rows'], of_leaks=False, beside='sparsities'
       )
     ),
   )

@@ -37,13 +37,14 @@ def measure(run: Run) -> dict[str, Any]:
   """Returns 'rows', one a layer; writes the coordinates beside."""
   # Drawn: images of a folder come class by class.
   rng = np.random.default_rng(run.config.seed)
-  rows = rng.permutation(len(run.images))[: run.config.experiments.embedded]
-  images = run.images[np.sort(rows)]
+  order = rng.permutation(len(run.images))
+  drawn = np.sort(order[: run.config.experiments.embedded])
+  images = run.images[drawn]
   labels = run.labels
   if labels is None:
     _ = run.evaluated  # Raises where these are not the details of its images.
     labels = run.details['predictions']
-  labels = labels[np.sort(rows)]
+  labels = labels[drawn]
   target = run.generative.target
   with precise():
     activations, importance = devices.collect_rows(

@@ -125,14 +125,19 @@ def tables(
 
 
 def warnings(
-  measured: Sequence[Mapping[str, Any]], of_leaks: bool = True
+  measured: Sequence[Mapping[str, Any]], of_leaks: bool = True, beside: str = ''
 ) -> list[str]:
   """Says which methods' pathways are trivial, a sentence a kind.
 
   Args:
     measured: rows of `Evaluation.row`.
     of_leaks: False for disconnected pathways alone.
+    beside: key of what tells rows of one method apart.
   """
+  if beside:
+    measured = [
+      row | {'method': f'{row["method"]}, {row[beside]}'} for row in measured
+    ]
   cut_off = [row for row in measured if row['disconnected'] > 0.01]
   speaking = [
     row

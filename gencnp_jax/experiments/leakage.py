@@ -94,13 +94,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
     (table(content['rows']),),
     tuple(figures),
     tuple(
-      faithfulness.warnings(
-        [
-          row | {'method': f'{row["method"]}, {row["setting"]}'}
-          for row in content['rows']
-        ],
-        of_leaks=False,
-      )
+      faithfulness.warnings(content['rows'], of_leaks=False, beside='setting')
     ),
   )
 

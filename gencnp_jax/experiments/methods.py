@@ -56,6 +56,16 @@ def curve(config: Any) -> tuple[float, ...]:
   return tuple(sorted({*section.sparsities, *kept}))
 
 
+def possible(run: Run, sparsity: float) -> float:
+  """Returns the nearest firing sparsity with a neuron on, and one off.
+
+  Pathways that are all or nothing still have others to stand beside.
+  """
+  shapes = run.generative.target.activation_shapes(run.images.shape[1:])
+  neuron = 1 / pathway.neuron_count(shapes)
+  return float(np.clip(sparsity, neuron, 1 - neuron))
+
+
 def measure(
   run: Run, generative: explainers.Generative, folder: epath.Path
 ) -> dict[str, Any]:
@@ -100,11 +110,8 @@ def measure(
 
   with_examples = settled | {'examples': section.examples}
   parts = [part(folder / 'gencnp.json', with_examples, own)]
-  # Pathways that are all or nothing still have baselines to stand beside.
-  shapes = generative.target.activation_shapes(images.shape[1:])
-  neuron = 1 / pathway.neuron_count(shapes)
   mean = parts[0]['rows'][0]['firing_sparsity']
-  sparsity = section.sparsity or float(np.clip(mean, neuron, 1 - neuron))
+  sparsity = section.sparsity or possible(run, mean)
   for name in named(run.config)[1:]:
     explainer = BASELINES[name](
       generative.target, sparsity, seed=run.config.seed, off=generative.off
