@@ -96,8 +96,6 @@ class Target:
       call order, each `[batch, h_i, w_i, c_i]` (`[batch, c_i]` where fully
       connected).
     """
-    images = self._input(images)
-    traced = self._trace(images)
     activations = []
 
     def keep(index, activation):
@@ -105,8 +103,7 @@ class Target:
       activations.append(activation)
       return activation
 
-    logits = neurons.replay(traced, keep, self.variables, images)
-    return _at_least_float32(logits), tuple(activations)
+    return self.replaced(images, keep), tuple(activations)
 
   def masked(
     self, images: jax.Array, masks: Arrays, off: Arrays | None = None
@@ -135,15 +132,29 @@ class Target:
       _check_like(off, shapes, images.shape[0], 'off')
 
     def mask(index, activation):
-      p, a = masks[index], activation
-      stand_in = 0 if off is None else _fit(off[index], a)
-      if p.dtype == jnp.bool_:
-        return jnp.where(_fit(p, a), a, jnp.asarray(stand_in, a.dtype))
-      p = _fit(p, a).astype(a.dtype)
-      return p * a if off is None else p * a + (1 - p) * stand_in
+      return masked_activation(
+        activation, masks[index], None if off is None else off[index]
+      )
 
-    logits = neurons.replay(traced, mask, self.variables, images)
-    return _at_least_float32(logits)
+    return self._replay(traced, mask, images)
+
+  def replaced(
+    self,
+    images: jax.Array,
+    replace: Callable[[int, jax.Array], jax.Array],
+  ) -> jax.Array:
+    """Runs the target, each activation replaced by what a function makes of it.
+
+    Args:
+      images: `[batch, h, w, channels]`, uint8 or float (see `preprocess`).
+      replace: `(index, activation) -> activation`, called in call order with
+        `[batch, h_i, w_i, c_i]` or `[batch, c_i]`; returns the same shape.
+
+    Returns:
+      Logits, float32 `[batch, classes]`.
+    """
+    images = self._input(images)
+    return self._replay(self._trace(images), replace, images)
 
   def activation_shapes(
     self, image_shape: tuple[int, ...]
@@ -162,6 +173,10 @@ class Target:
     """Returns the number of classes for images of a shape `(h, w, c)`."""
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     return jax.eval_shape(self.__call__, images).shape[-1]
+
+  def _replay(self, traced, replace, images: jax.Array) -> jax.Array:
+    logits = neurons.replay(traced, replace, self.variables, images)
+    return _at_least_float32(logits)
 
   def _input(self, images: jax.Array) -> jax.Array:
     if images.ndim != 4:
@@ -192,6 +207,25 @@ class Target:
       )
     chosen = tuple(traced.sites[i] for i in sorted(set(self.relus)))
     return traced._replace(sites=chosen)
+
+
+def masked_activation(
+  activation: jax.Array, mask: jax.Array, off: jax.Array | None = None
+) -> jax.Array:
+  """Returns `P * A`, or `P * A + (1 - P) * off`, of one layer.
+
+  Args:
+    activation: `[batch, ...]`.
+    mask: bool or float, broadcast to the activation.
+    off: likewise; None for zero.
+  """
+  a = activation
+  stand_in = 0 if off is None else _fit(off, a)
+  p = _fit(mask, a)
+  if p.dtype == jnp.bool_:
+    return jnp.where(p, a, jnp.asarray(stand_in, a.dtype))
+  p = p.astype(a.dtype)
+  return p * a if off is None else p * a + (1 - p) * stand_in
 
 
 def _at_least_float32(logits: jax.Array) -> jax.Array:
