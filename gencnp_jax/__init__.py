@@ -7,6 +7,7 @@ explanation = gencnp_jax.explainers.NeuronMCT(target, sparsity=0.95)(images)
 import importlib
 from typing import Any
 
+from gencnp_jax import attribution as attribution
 from gencnp_jax import explainers as explainers
 from gencnp_jax import metrics as metrics
 from gencnp_jax import zoo as zoo
