@@ -13,6 +13,7 @@ from gencnp_jax import metrics as metrics
 from gencnp_jax import zoo as zoo
 from gencnp_jax.explainers import evaluate as evaluate
 from gencnp_jax.explainers import explain_dataset as explain_dataset
+from gencnp_jax.fitting import fit as fit
 from gencnp_jax.model import GenCNP as GenCNP
 from gencnp_jax.model import daq as daq
 from gencnp_jax.pathway import Explanation as Explanation

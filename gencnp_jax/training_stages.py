@@ -14,7 +14,7 @@ from etils import epath
 
 from gencnp_jax import data, explainers, products, training, workspace
 from gencnp_jax.runtime import checkpoints, devices, workdir
-from gencnp_jax.target import Preprocess
+from gencnp_jax.target import Preprocess, Target
 
 
 def train_target(
@@ -54,9 +54,32 @@ def train_gencnp(
   if products.is_trained(directory, 'gencnp'):
     return
   target = products.needed(directory, 'target', workspace.load_target)
-  section = config.gencnp
   loaded = splits()
   products.check_same_data(directory, loaded)
+  about = {
+    **products.about(config, loaded, 'gencnp'),
+    'gencnp': json.loads(json.dumps(config.gencnp.to_dict())),
+  }
+  distil(config, directory, target, loaded, about)
+
+
+def distil(
+  config: Any,
+  directory: epath.Path,
+  target: Target,
+  loaded: data.Splits,
+  about: dict[str, Any],
+) -> None:
+  """Distils a GEN-CNP from any frozen target.
+
+  Args:
+    config: its `gencnp`, `data`, `runtime`, `dtype` and `seed` are read.
+    directory: the workdir.
+    target: what is explained.
+    loaded: the images that it takes.
+    about: what the checkpoint says of itself.
+  """
+  section = config.gencnp
   if section.off == 'mean' and not workspace.has_off(directory):
     off = explainers.activation_means(target, loaded.train.images)
     workspace.write_off(directory, off)
@@ -68,10 +91,6 @@ def train_gencnp(
     gamma=section.gamma,
     penalty_reduction=section.penalty_reduction,
   )
-  about = {
-    **products.about(config, loaded, 'gencnp'),
-    'gencnp': json.loads(json.dumps(section.to_dict())),
-  }
   frozen = (target, off)
   _train(config, section, directory, 'gencnp', task, frozen, loaded, about)
 

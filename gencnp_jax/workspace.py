@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import zlib
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from etils import epath
 from gencnp_jax import zoo
 from gencnp_jax.explainers import Generative
 from gencnp_jax.model import GenCNP
-from gencnp_jax.runtime import checkpoints
+from gencnp_jax.runtime import checkpoints, devices
 from gencnp_jax.target import Preprocess, Target
 
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
@@ -81,20 +82,34 @@ def load_target(workdir: epath.PathLike) -> Target:
   )
 
 
-def load_explainer(workdir: epath.PathLike) -> Generative:
+def load_explainer(
+  workdir: epath.PathLike, target: Target | None = None
+) -> Generative:
   """Opens the trained GEN-CNP of a workdir, with its target, as an explainer.
 
   Args:
     workdir: of a run; local or `gs://`.
+    target: the classifier, where `fit` made the GEN-CNP for one of your own: a
+      workdir does not hold it.
 
   Raises:
     CheckpointError: no checkpoint, a damaged one, or one of another format.
+    ValueError: a target of your own that is missing, or is not the one.
   """
   directory = checkpoint_directory(workdir, 'gencnp')
   about = checkpoints.read_about(directory)
-  target = load_target(workdir)
+  image_shape = tuple(about['image_shape'])
+  if about.get('fitted'):
+    if target is None:
+      raise ValueError(
+        f'{workdir} holds a GEN-CNP that was fitted to a model of your own, '
+        'and not that model: load_explainer(workdir, target=...).'
+      )
+    check_fitted(about['fitted'], target, image_shape)
+  elif target is None:
+    target = load_target(workdir)
   model = build_gencnp(about['gencnp'], about['dtype'], None)
-  shapes = target.activation_shapes(tuple(about['image_shape']))
+  shapes = target.activation_shapes(image_shape)
   activations = tuple(
     jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes
   )
@@ -103,6 +118,36 @@ def load_explainer(workdir: epath.PathLike) -> Generative:
   return Generative(
     target, model, variables, read_off(workdir, about['gencnp'])
   )
+
+
+def fitted(target: Target, image_shape: tuple[int, ...]) -> dict[str, Any]:
+  """Returns by what a target of a user's own is known again, as JSON."""
+  shapes = target.activation_shapes(image_shape)
+  leaves = jax.tree.leaves(target.variables)
+  keys = [jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves]
+  leaves = [jax.random.key_data(x) if k else x for x, k in zip(leaves, keys)]
+  sums = checkpoints.checksums(devices.to_host(leaves))
+  return {
+    'activations': [list(s) for s in shapes],
+    'checksum': zlib.crc32(str(list(sums.values())).encode()),
+  }
+
+
+def check_fitted(
+  known: dict[str, Any], target: Target, image_shape: tuple[int, ...]
+) -> None:
+  """Raises where a target is not the one that a GEN-CNP was fitted to."""
+  now = fitted(target, image_shape)
+  if now['activations'] != known['activations']:
+    raise ValueError(
+      f'target: its activations are {now["activations"]}; this GEN-CNP was '
+      f'fitted to a model with {known["activations"]}.'
+    )
+  if now['checksum'] != known['checksum']:
+    raise ValueError(
+      'target: its variables are not those that this GEN-CNP was fitted to. '
+      'Load them, or fit another in another workdir.'
+    )
 
 
 def has_off(workdir: epath.PathLike) -> bool:

@@ -9,7 +9,7 @@ import dataclasses
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 # One split as its source gives it: images and their labels, or None.
 Examples = tuple[np.ndarray, np.ndarray | None]
@@ -32,7 +32,8 @@ class Dataset:
   """Images in memory.
 
   Attributes:
-    images: uint8 [n, h, w, 3].
+    images: uint8 [n, h, w, 3]; or floats [n, h, w, c], what a target of a
+      user's own takes.
     labels: int32 [n], rows of `class_names`; None without labels.
     class_names: one name a class; empty where there are no classes.
     name: what tables and checkpoints call these data.
@@ -44,14 +45,16 @@ class Dataset:
       no class, or there is no image at all.
   """
 
-  images: UInt8[np.ndarray, 'n h w 3']
+  images: UInt8[np.ndarray, 'n h w 3'] | Float[np.ndarray, 'n h w c']
   labels: Int32[np.ndarray, ' n'] | None
   class_names: tuple[str, ...]
   name: str
-  mean: tuple[float, float, float]
-  std: tuple[float, float, float]
+  mean: tuple[float, ...]
+  std: tuple[float, ...]
 
   def __post_init__(self):
+    if np.issubdtype(self.images.dtype, np.floating) and self.images.ndim == 4:
+      return  # A target's own input, which has no labels here.
     check_examples(self.name, (self.images, self.labels), self.class_names)
 
 

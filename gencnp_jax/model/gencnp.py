@@ -105,9 +105,10 @@ class GenCNP(nn.Module):
       ValueError: kernel sizes that do not fit the maps, activations of another
         rank, fields that are unknown or do not go together.
     """
-    self._check(activations)
+    self._check()
+    plan = self.plan([a.shape[1:] for a in activations])
     bare = self.embedders == 'none'
-    blocks = self._bare(activations) if bare else self._blocks(activations)
+    blocks = self._bare(plan) if bare else self._blocks(activations, plan)
     patterns = [rfe(a, train) for (rfe, _), a in zip(blocks, activations)]
     importance = self._importance(patterns)
     scores = tuple(
@@ -117,7 +118,7 @@ class GenCNP(nn.Module):
     masks = tuple(self._binarise(i, d) for i, d in enumerate(scores))
     return Generated(masks, scores, importance)
 
-  def _check(self, activations) -> None:
+  def _check(self) -> None:
     for field, known in ('embedders', EMBEDDERS), ('quantiser', QUANTISERS):
       value = getattr(self, field)
       if value not in known:
@@ -134,50 +135,77 @@ class GenCNP(nn.Module):
         f"layer_floor={self.layer_floor}: quantiser='sigmoid' makes soft "
         'masks, in which no neuron is off; it takes layer_floor=0.'
       )
-    if any(a.ndim not in (2, 4) for a in activations):
-      raise ValueError(
-        'GEN-CNP takes activations of rank 4 or 2; got ranks '
-        f'{[a.ndim for a in activations]}.'
-      )
 
-  def _bare(self, activations) -> list[tuple[Any, nn.Module]]:
+  def _bare(self, plan) -> list[tuple[Any, nn.Module]]:
     """Returns what stands in for (RFE, RPD) where there are no embedders."""
     # DAQ's bounds are in standard deviations of D, so D is normalised here too.
     return [
       (lambda a, train: a, normalisation.BatchNorm(self.axis_name, name=name))
-      for name in (f'norm_{i}' for i in range(len(activations)))
+      for name in (f'norm_{i}' for i in range(len(plan)))
     ]
 
-  def _blocks(self, activations) -> list[tuple[nn.Module, nn.Module]]:
-    """Returns (RFE, RPD) of each activation."""
-    sizes = [a.shape[1:3] for a in activations if a.ndim == 4]
+  def plan(
+    self, shapes: Sequence[tuple[int, ...]]
+  ) -> list[tuple[tuple[int, int], tuple[int, int]] | None]:
+    """Returns how each activation is brought to the shared size.
+
+    Args:
+      shapes: of the activations of one image, `(h_i, w_i, c_i)` or `(c_i,)`.
+
+    Returns:
+      For each, (k_h, k_w) and (h', w'); None where there is no recursive block:
+      fully connected layers, and all without embedders.
+
+    Raises:
+      ValueError: activations of another rank; kernel sizes or an embedding that
+        do not fit the maps.
+    """
+    if any(len(shape) not in (1, 3) for shape in shapes):
+      raise ValueError(
+        'GEN-CNP takes activations of rank 4 or 2; got ranks '
+        f'{[1 + len(shape) for shape in shapes]}.'
+      )
+    if self.embedders == 'none':
+      return [None] * len(shapes)
+    sizes = [shape[:2] for shape in shapes if len(shape) == 3]
     smallest = self.embedding or tuple(min(side) for side in zip(*sizes))
-    chosen = self.kernel_sizes or (0,) * len(activations)
-    if len(chosen) != len(activations):
+    chosen = self.kernel_sizes or (0,) * len(shapes)
+    if len(chosen) != len(shapes):
       raise ValueError(
         f'kernel_sizes has {len(chosen)} entries; the target has '
-        f'{len(activations)} activations. Use 0 where one is to be chosen.'
+        f'{len(shapes)} activations. Use 0 where one is to be chosen.'
       )
+    plan = []
+    for i, (shape, k) in enumerate(zip(shapes, chosen)):
+      if len(shape) == 1:
+        plan.append(None)
+        continue
+      size = shape[:2]
+      k = k or kernels.choose_kernel(size, smallest)
+      kernel = (k, k) if isinstance(k, int) else tuple(k)
+      try:
+        kernels.num_passes(size, smallest, kernel)
+      except ValueError as error:
+        raise ValueError(f'kernel_sizes[{i}]={k}: {error}') from error
+      plan.append((kernel, smallest))
+    return plan
+
+  def _blocks(self, activations, plan) -> list[tuple[nn.Module, nn.Module]]:
+    """Returns (RFE, RPD) of each activation."""
     common = {'dtype': self.dtype, 'axis_name': self.axis_name}
     blocks = []
-    for i, (activation, k) in enumerate(zip(activations, chosen)):
+    for i, (activation, how) in enumerate(zip(activations, plan)):
       names = f'rfe_{i}', f'rpd_{i}'
-      if activation.ndim == 2:
+      if how is None:
         pair = [
           normalisation.DenseBlock(relu=relu, name=name, **common)
           for name, relu in zip(names, (True, False))
         ]
       else:
         size = activation.shape[1:3]
-        k = k or kernels.choose_kernel(size, smallest)
-        kernel = (k, k) if isinstance(k, int) else tuple(k)
-        try:
-          kernels.num_passes(size, smallest, kernel)
-        except ValueError as error:
-          raise ValueError(f'kernel_sizes[{i}]={k}: {error}') from error
         pair = [
           recursive.RecursiveBlock(
-            kernel, smallest, size, decode, self.canvases, name=name, **common
+            *how, size, decode, self.canvases, name=name, **common
           )
           for name, decode in zip(names, (False, True))
         ]

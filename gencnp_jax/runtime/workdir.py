@@ -70,6 +70,7 @@ def check_config(
   config: Mapping[str, Any],
   free: tuple[str, ...],
   defaults: Mapping[str, Any] | None = None,
+  field: str = '--workdir',
 ) -> None:
   """Stores the config of a new workdir, or compares with the one that made it.
 
@@ -78,6 +79,7 @@ def check_config(
     config: nested mapping of JSON values.
     free: fields, or whole sections, that may change between runs.
     defaults: what a field was before there was such a field, nested likewise.
+    field: see `open_workdir`.
 
   Raises:
     WorkdirError: names the fields that differ.
@@ -92,7 +94,7 @@ def check_config(
     except (ValueError, AttributeError) as error:
       raise WorkdirError(
         f'{path} is damaged ({error}). Remove it if the workdir was made by '
-        'this config, or choose another folder with --workdir.'
+        f'this config, or choose another folder with {field}.'
       ) from error
     different = [
       f'  {key}: the workdir has {before.get(key)!r}, this run {now.get(key)!r}'
@@ -103,9 +105,9 @@ def check_config(
     ]
     if different:
       raise WorkdirError(
-        f'--workdir={workdir} was made by another config:\n'
+        f'{field}={workdir} was made by another config:\n'
         + '\n'.join(different)
-        + '\nChoose another folder with --workdir, or go back to its values.'
+        + f'\nChoose another folder with {field}, or go back to its values.'
       )
   write_json(path, config)
 

@@ -68,7 +68,8 @@ def train(
   schedule = state_lib.learning_rate(config, total)
 
   def create(frozen):
-    sample = jnp.zeros((1, *train_set.images.shape[1:]), jnp.uint8)
+    images = train_set.images
+    sample = jnp.zeros((1, *images.shape[1:]), images.dtype)
     variables = task.init(jax.random.key(seed), frozen, sample)
     return state_lib.TrainState.create(variables, optimiser)
 
