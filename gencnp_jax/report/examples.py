@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from gencnp_jax.report import palette
+from gencnp_jax.report import heat, maps, palette
+from gencnp_jax.report.prediction import short, softmax
+from gencnp_jax.report.sheet import Sheet
 
 CELL, GAP, WORDS, HEAD, FOOT = 1.2, 0.09, 1.4, 0.42, 0.56  # inches
-STRIP = 64  # cells of the strip that shows a fully connected layer
 
 
 @palette.styled
 def examples(
-  images: UInt8[np.ndarray, 'k h w 3'],
+  images: Shaped[np.ndarray, 'k h w c'],
   masks: Sequence[Bool[np.ndarray, 'k ...']],
   logits: Float[np.ndarray, 'k classes'],
   pathway_logits: Float[np.ndarray, 'k classes'],
@@ -28,7 +28,8 @@ def examples(
   on.
 
   Args:
-    images: the images to show, one a row; about six are legible.
+    images: the images to show, one a row; about six are legible. uint8 or
+      float, of one or three channels; see `heat.pixels`.
     masks: a pathway's masks, `[k, h_i, w_i, c_i]` or `[k, c_i]` each.
     logits: the target's logits.
     pathway_logits: its logits with the pathway alone.
@@ -50,71 +51,32 @@ def examples(
   k, layers = len(images), len(masks)
   on = sum(mask.reshape(k, -1).sum(1) for mask in masks)
   off_share = 1 - on / sum(mask[0].size for mask in masks)
-  before, after = _softmax(logits), _softmax(pathway_logits)
-  maps = [100 * m.mean(-1) if m.ndim == 4 else _strip(m) for m in masks]
-  top = max([m.max() for m in maps if m.ndim == 3], default=0) or 1
-  # Set by hand: layout engines misplace rows of panels of a fixed aspect.
-  width = WORDS + (1 + layers) * (CELL + GAP)
-  height = HEAD + k * (CELL + GAP) + FOOT
-  figure = Figure((width, height))
-
-  def place(left, top, across, down):
-    box = (left, height - top - down, across, down)
-    sizes = (width, height, width, height)
-    return figure.add_axes([x / size for x, size in zip(box, sizes)])
-
+  before, after = softmax(logits), softmax(pathway_logits)
+  shares = [[maps.share_on(mask[row]) for mask in masks] for row in range(k)]
+  tops = maps.highest(share for row in shares for share in row)
+  sheet = Sheet(
+    WORDS + (1 + layers) * (CELL + GAP), HEAD + k * (CELL + GAP) + FOOT
+  )
   for row in range(k):
     top_edge = HEAD + row * (CELL + GAP)
-    words = place(0, top_edge, WORDS, CELL)
+    words = sheet.bare(0, top_edge, WORDS, CELL)
     picture, *panels = (
-      place(WORDS + i * (CELL + GAP), top_edge, CELL, CELL)
+      sheet.bare(WORDS + i * (CELL + GAP), top_edge, CELL, CELL)
       for i in range(1 + layers)
     )
-    if row == 0:
-      _headings(panels, masks)
-    for axes in (words, picture, *panels):
-      palette.bare(axes)
     _caption(words, before[row], after[row], off_share[row], class_names)
-    picture.imshow(images[row], interpolation='nearest')
-    for axes, mask, layer in zip(panels, masks, maps):
-      if mask.ndim == 4:
-        shown = axes.imshow(
-          layer[row], cmap='viridis', vmin=0, vmax=top, interpolation='nearest'
-        )
-      else:
-        axes.imshow(
-          layer[row][None],
-          cmap='Greys',
-          vmin=0,
-          vmax=1,
-          interpolation='nearest',
-          extent=(0, 1, 0.38, 0.62),
-        )
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect='equal')
+    heat.show(picture, images[row])
+    for i, (axes, share) in enumerate(zip(panels, shares[row])):
+      drawn = maps.draw(axes, share, tops)
+      if row == 0:
+        maps.heading(axes, f'ReLU {i + 1}', masks[i].shape[1:])
+      if share.ndim == 2:
+        shown = drawn
   if any(mask.ndim == 4 for mask in masks):
     left = WORDS + CELL + GAP
-    bar = place(left, height - FOOT + 0.08, min(3.5, width - left - GAP), 0.07)
-    bar = figure.colorbar(shown, cax=bar, orientation='horizontal')
-    bar.outline.set_visible(False)
-    bar.locator = MaxNLocator(4)
-    bar.set_label('channels on at a position, %', loc='left')
-  return figure
-
-
-def _headings(panels, masks):
-  """Names the layers, with their shapes, above the first row."""
-  for i, (axes, mask) in enumerate(zip(panels, masks)):
-    axes.set_title(f'ReLU {i + 1}', loc='center', pad=14)
-    axes.annotate(
-      '×'.join(map(str, mask.shape[1:])),
-      (0.5, 1),
-      (0, 4),
-      xycoords='axes fraction',
-      textcoords='offset points',
-      ha='center',
-      fontsize=6.5,
-      color=palette.QUIET,
-    )
+    across = min(3.5, sheet.width - left - GAP)
+    maps.scale(sheet, shown, left, sheet.height - FOOT + 0.08, across)
+  return sheet.figure
 
 
 def _caption(axes, before, after, off_share, class_names):
@@ -122,29 +84,13 @@ def _caption(axes, before, after, off_share, class_names):
   first, second = before.argmax(), after.argmax()
   change, color = f'{100 * after[second]:.0f} %', palette.INK
   if first != second:
-    change = f'{_short(class_names[second], 10)} {change}'
+    change = f'{short(class_names[second], 10)} {change}'
     color = palette.ORANGE
   lines = (
-    (_short(class_names[first], 14), 9, 'bold', palette.INK),
+    (short(class_names[first], 14), 9, 'bold', palette.INK),
     (f'{100 * before[first]:.0f} → {change}', 8, 'normal', color),
     (f'{100 * off_share:.1f} % off', 7.5, 'normal', palette.QUIET),
   )
   for y, (text, size, weight, color) in zip((0.74, 0.51, 0.3), lines):
     style = {'fontsize': size, 'weight': weight, 'color': color}
     axes.text(0, y, text, va='center', **style)
-
-
-def _short(name, length):
-  return name if len(name) <= length else name[: length - 1] + '…'
-
-
-def _softmax(logits):
-  logits = np.asarray(logits, np.float64)
-  weights = np.exp(logits - logits.max(1, keepdims=True))
-  return weights / weights.sum(1, keepdims=True)
-
-
-def _strip(mask):
-  """Share on in at most `STRIP` groups of neighbours, `[k, groups]`."""
-  groups = np.array_split(mask, min(STRIP, mask.shape[1]), axis=1)
-  return np.stack([group.mean(1) for group in groups], 1)
