@@ -20,6 +20,7 @@ from gencnp_jax.pathway import Explanation as Explanation
 from gencnp_jax.pathway import class_pathways as class_pathways
 from gencnp_jax.target import Preprocess as Preprocess
 from gencnp_jax.target import Target as Target
+from gencnp_jax.workspace import about as about
 from gencnp_jax.workspace import load_explainer as load_explainer
 from gencnp_jax.workspace import load_target as load_target
 

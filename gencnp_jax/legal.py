@@ -115,6 +115,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
     'at least 10',
   )
   _check(
+    'experiments.pictured',
+    config.experiments.pictured,
+    _positive,
+    'at least 1',
+  )
+  _check(
     'data.validation_share', config.data.validation_share, _share, 'in [0, 1)'
   )
   for field in (

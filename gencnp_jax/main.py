@@ -6,13 +6,12 @@ This file is intentionally short: everything else is importable from a notebook.
 """
 
 import os
-import sys
 
 from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from gencnp_jax import ops, stages
+from gencnp_jax import command_line, ops, stages
 from gencnp_jax.runtime import compilation, console
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -36,7 +35,7 @@ def main(argv: list[str]) -> None:
   try:
     stages.run(config, epath.Path(workdir))
   except ValueError as error:
-    _exit(error)
+    command_line.stop(error)
 
 
 def parse_flags(argv: list[str]) -> list[str]:
@@ -49,20 +48,9 @@ def parse_flags(argv: list[str]) -> list[str]:
     while isinstance(error.args[0], Exception):
       error = error.args[0]
     what = ' '.join(error.args[0].splitlines())
-    _exit(ValueError(f'--config has no field {what}'))
+    command_line.stop(ValueError(f'--config has no field {what}'))
   except (flags.Error, OSError) as error:
-    _exit(error)
-
-
-def _exit(error: Exception) -> None:
-  # A message for people; a traceback helps with errors of ours alone.
-  if os.environ.get('GENCNP_TRACEBACK'):
-    raise error
-  # config_flags puts a traceback into the message; its last line says it all.
-  lines = str(error).strip().splitlines()
-  if 'Traceback (most recent call last):' in map(str.strip, lines):
-    lines = lines[-1:]
-  sys.exit('Error: ' + '\n'.join(lines))
+    command_line.stop(error)
 
 
 if __name__ == '__main__':

@@ -41,6 +41,7 @@ EXPERIMENTS = (
   'embedding',
   'leakage',
   'instance_sparsity',
+  'pictures',
 )
 
 
@@ -113,6 +114,7 @@ def defaults() -> ml_collections.ConfigDict:
   experiments.class_sparsities = tuple(i / 10 for i in range(1, 10))  # eps_cn.
   experiments.swap_weight = 1.0  # gamma of the variants with the swap term.
   experiments.embedded = 1000  # Images of the t-SNE.
+  experiments.pictured = 6  # Images of a gallery.
 
   runtime = config.runtime = ml_collections.ConfigDict()
   runtime.steps_per_dispatch = 0  # 0: one on CPU, many on GPU and TPU.

@@ -28,11 +28,64 @@ from gencnp_jax.target import Preprocess, Target
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
 _CHECKPOINTS = 'checkpoints'
 _OFF = 'off.npz'
+_PRODUCTS = {'target': 'target', 'gencnp': 'GEN-CNP'}
 
 
 def checkpoint_directory(workdir: epath.PathLike, stage: str) -> epath.Path:
   """Returns where a stage keeps its checkpoints."""
   return epath.Path(workdir) / stage / _CHECKPOINTS
+
+
+def find(path: epath.PathLike, stage: str) -> epath.Path:
+  """Returns the workdir that a path lies in, or is.
+
+  Args:
+    path: a workdir, or one of a stage's folders in it, down to a checkpoint.
+    stage: target or gencnp, whose checkpoints are wanted.
+
+  Raises:
+    CheckpointError: none there; says what is, and where workdirs are near.
+  """
+  start = epath.Path(path)
+  above = (start, *list(start.parents)[:3])
+  for place in above if start.exists() else ():
+    if checkpoint_directory(place, stage).exists():
+      return place
+  folder = next((p for p in (start, *start.parents) if p.exists()), start)
+  entries = sorted(folder.iterdir()) if folder.is_dir() else []
+  near = [p.name for p in entries if checkpoint_directory(p, stage).exists()]
+  there = [p.name for p in entries if not p.name.startswith('.')]
+  said = f'{path}: there is no checkpoint here of a {_PRODUCTS[stage]}'
+  said += '; ' if folder == start else f'. {folder} exists, and '
+  said += f'holds {_some(there)}.' if there else 'is empty.'
+  if near:
+    said += f' Trained ones are in {_some([str(folder / n) for n in near])}.'
+  raise checkpoints.CheckpointError(said)
+
+
+def _some(names: list[str]) -> str:
+  more = f' and {len(names) - 8} more' if len(names) > 8 else ''
+  return ', '.join(names[:8]) + more
+
+
+def about(path: epath.PathLike) -> dict[str, Any]:
+  """Returns what a workdir's newest checkpoint says of itself.
+
+  Args:
+    path: of a workdir, or of a checkpoint in it; local or `gs://`.
+
+  Returns:
+    'class_names', 'image_shape', 'data', 'config', 'versions' and more; of the
+    target where there is one, else of the GEN-CNP that `fit` made.
+
+  Raises:
+    CheckpointError: no checkpoint, a damaged one, or one of another format.
+  """
+  try:
+    stage, workdir = 'target', find(path, 'target')
+  except checkpoints.CheckpointError:
+    stage, workdir = 'gencnp', find(path, 'gencnp')
+  return checkpoints.read_about(checkpoint_directory(workdir, stage))
 
 
 def build_model(name: str, num_classes: int, dtype: str, axis_name: str | None):
@@ -60,7 +113,7 @@ def load_target(workdir: epath.PathLike) -> Target:
   """Opens the trained target of a workdir, on any device count.
 
   Args:
-    workdir: of a run; local or `gs://`.
+    workdir: of a run, or a checkpoint in it; local or `gs://`.
 
   Returns:
     A `Target` that takes uint8 images or floats in [0, 1].
@@ -68,7 +121,7 @@ def load_target(workdir: epath.PathLike) -> Target:
   Raises:
     CheckpointError: no checkpoint, a damaged one, or one of another format.
   """
-  directory = checkpoint_directory(workdir, 'target')
+  directory = checkpoint_directory(find(workdir, 'target'), 'target')
   about = checkpoints.read_about(directory)
   model = build_model(
     about['model'], len(about['class_names']), about['dtype'], None
@@ -88,7 +141,7 @@ def load_explainer(
   """Opens the trained GEN-CNP of a workdir, with its target, as an explainer.
 
   Args:
-    workdir: of a run; local or `gs://`.
+    workdir: of a run, or a checkpoint in it; local or `gs://`.
     target: the classifier, where `fit` made the GEN-CNP for one of your own: a
       workdir does not hold it.
 
@@ -96,6 +149,7 @@ def load_explainer(
     CheckpointError: no checkpoint, a damaged one, or one of another format.
     ValueError: a target of your own that is missing, or is not the one.
   """
+  workdir = find(workdir, 'gencnp')
   directory = checkpoint_directory(workdir, 'gencnp')
   about = checkpoints.read_about(directory)
   image_shape = tuple(about['image_shape'])

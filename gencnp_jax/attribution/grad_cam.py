@@ -57,6 +57,28 @@ def grad_cam(
   return given.collect(_grad_cam, Wearer(target, off, _layer(layer, shapes)))
 
 
+def readable_layer(
+  target: Target, image_shape: tuple[int, ...], least: int = 4
+) -> int:
+  """Returns the last activation whose map is fine enough to be a picture.
+
+  A map of 2x2 positions over 32x32 pixels is four blobs.
+
+  Args:
+    target: the classifier.
+    image_shape: `(h, w, channels)`.
+    least: positions on the shorter side; where no map has them, the last.
+
+  Raises:
+    ValueError: no activation has a map.
+  """
+  shapes = target.activation_shapes(image_shape)
+  fine = [
+    i for i, s in enumerate(shapes) if len(s) == 3 and min(s[:2]) >= least
+  ]
+  return fine[-1] if fine else _layer(None, shapes)
+
+
 def _layer(layer: int | None, shapes: tuple[tuple[int, ...], ...]) -> int:
   """Returns the number of the activation that is looked at."""
   maps = [i for i, shape in enumerate(shapes) if len(shape) == 3]

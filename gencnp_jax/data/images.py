@@ -1,5 +1,8 @@
 """Image files to one uint8 array: RGB, one size, and a sign of life.
 
+Grey images, palettes, 16 bits, transparency (on white) and the rotation that a
+camera notes are brought to what a viewer shows.
+
 Images are brought to a size by cutting out the largest centred square and
 averaging areas (Pillow's BOX), so that nothing is stretched or sharpened.
 """
@@ -14,9 +17,19 @@ from typing import Any
 import numpy as np
 from absl import logging
 from jaxtyping import UInt8
+from PIL import ExifTags, Image, ImageOps
 
 # Images a worker decodes before the next sign of life.
 BLOCK = 256
+# What decoding raises: Pillow reports broken PNG files as SyntaxError, a bomb
+# of pixels as an exception of its own, and `to_rgb` what nobody can convert.
+DAMAGE = (
+  OSError,
+  SyntaxError,
+  EOFError,
+  ValueError,
+  Image.DecompressionBombError,
+)
 
 
 def decode(
@@ -48,8 +61,7 @@ def decode(
     try:
       with open_image(row) as image:
         return np.asarray(fit(image, image_size))
-    except (OSError, SyntaxError, EOFError) as error:
-      # Pillow reports broken PNG files as SyntaxError.
+    except DAMAGE as error:
       raise ValueError(
         f'{describe(row)} cannot be decoded ({error}); repair or remove it'
       ) from error
@@ -80,9 +92,7 @@ def decode(
 
 def fit(image: Any, image_size: int) -> Any:
   """An RGB image of the wanted side; image_size 0 leaves the size alone."""
-  from PIL import Image
-
-  image = image.convert('RGB')
+  image, _ = to_rgb(image)
   if not image_size or image.size == (image_size, image_size):
     return image
   side = min(image.size)
@@ -94,12 +104,48 @@ def fit(image: Any, image_size: int) -> Any:
   )
 
 
+def to_rgb(image: Any) -> tuple[Any, tuple[str, ...]]:
+  """An image as a viewer shows it, in RGB, and what was done to it.
+
+  Args:
+    image: a PIL image of any mode.
+
+  Returns:
+    `(image, notes)`, such as ('16-bit grey',).
+
+  Raises:
+    ValueError: an image of floats, whose scale nobody knows.
+  """
+  notes = []
+  if image.mode == 'RGB' and not image.getexif():
+    return image, ()
+  if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+    notes.append('turned as its camera noted')
+    image = ImageOps.exif_transpose(image)
+  if image.mode == 'F':
+    raise ValueError(
+      'its pixels are floats, whose scale is unknown; save it with 8 or 16 '
+      'bits a channel'
+    )
+  if image.mode.startswith('I'):
+    # Pillow's own conversion cuts off at 255.
+    notes.append('16-bit grey')
+    pixels = np.asarray(image).astype(np.int64).clip(0, 65535) // 257
+    image = Image.fromarray(pixels.astype(np.uint8))
+  elif image.mode in ('L', '1'):
+    notes.append('grey')
+  if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+    notes.append('transparent, shown on white')
+    image = image.convert('RGBA')
+    white = Image.new('RGBA', image.size, 'white')
+    image = Image.alpha_composite(white, image)
+  return image.convert('RGB'), tuple(notes)
+
+
 def resize(
   images: UInt8[np.ndarray, 'n h w 3'], image_size: int, what: str
 ) -> UInt8[np.ndarray, 'n size size 3']:
   """Brings an array of images to a size; 0 or the same size is free."""
-  from PIL import Image
-
   if image_size == 0 or images.shape[1:3] == (image_size, image_size):
     return images
   return decode(

@@ -21,6 +21,7 @@ from gencnp_jax.experiments import (
   faithfulness,
   instance_sparsity,
   leakage,
+  pictures,
   roap,
   transferability,
 )
@@ -36,6 +37,7 @@ EXPERIMENTS = {
   'embedding': embedding,
   'leakage': leakage,
   'instance_sparsity': instance_sparsity,
+  'pictures': pictures,
 }
 _MEASURED = 'measured.json'
 
