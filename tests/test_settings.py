@@ -57,6 +57,7 @@ BAD = [
   ('experiments.class_sparsities', (0.5, 1.5), 'between 0 and 1'),
   ('experiments.swap_weight', 0.0, 'above 0'),
   ('experiments.embedded', 3, 'at least 10'),
+  ('experiments.pictured', 0, 'at least 1'),
   ('gencnp.canvases', -1, '0 or more'),
   ('evaluate.sparsity', 1.0, 'between 0 and 1'),
   ('evaluate.sparsity', -0.1, 'between 0 and 1'),

@@ -74,9 +74,13 @@ def _classes(run: Run) -> np.ndarray:
 
 
 def _rows(run: Run) -> dict[int, np.ndarray]:
-  """Returns the images of each class that the target gets right."""
+  """Returns the images of each class that the target gets right.
+
+  All of them where there are no labels, or none is right.
+  """
   said = _classes(run)
   right = said == (said if run.labels is None else run.labels)
+  right |= not right.any()
   rows = {int(c): np.flatnonzero((said == c) & right) for c in np.unique(said)}
   return {c: found for c, found in rows.items() if len(found)}
 
@@ -94,8 +98,8 @@ def _chosen(rows: dict[int, np.ndarray], count: int, seed: int) -> np.ndarray:
 
 
 def _largest(rows: dict[int, np.ndarray]) -> list[int]:
-  """Returns the classes of most images that leave some to wear a pathway."""
-  fit = [c for c in sorted(rows) if len(rows[c]) > _WEARERS]
+  """Returns the classes of most images, with some to wear a pathway."""
+  fit = [c for c in sorted(rows) if len(rows[c]) > 1]
   return sorted(fit, key=lambda c: -len(rows[c]))[:_CLASSES]
 
 
@@ -145,7 +149,8 @@ def _transferred(
     i: number of the class among those drawn.
     arrays: what they are added to.
   """
-  wearers, builders = rows[:_WEARERS], rows[_WEARERS:]
+  count = min(_WEARERS, len(rows) // 2)
+  wearers, builders = rows[:count], rows[count:]
   own = run.generative
   target, off = own.target, own.off
   built = own(run.images[builders], importance=False)

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from etils import epath
 
-from gencnp_jax import data, explainers, metrics, training, workspace
+from gencnp_jax import (
+  attribution,
+  data,
+  explainers,
+  metrics,
+  pathway,
+  training,
+  workspace,
+)
 from gencnp_jax.experiments import (
   ablations,
   leakage,
@@ -93,7 +101,7 @@ def test_every_experiment_leaves_tables_and_figures(whole):
   for heading in (
     *('Faithfulness', 'share neurons?', '(ROAP)', 'transfer?'),
     *('each part is for', 'as embeddings', 'carry the answer?'),
-    'How many neurons an image needs',
+    *('How many neurons an image needs', 'What pathways look at'),
   ):
     assert heading in page, heading
   assert 'src="http' not in page
@@ -281,6 +289,49 @@ def test_variance_is_that_of_the_raw_embeddings(whole, loaded):
       expected = metrics.class_variance(np.asarray(values), labels)
       assert row[f'{kind}_within'] == pytest.approx(expected.within, rel=1e-4)
       assert row[f'{kind}_between'] == pytest.approx(expected.between, rel=1e-4)
+
+
+def test_pictures_are_of_images_that_the_target_gets_right(whole, loaded):
+  explainer, splits = loaded
+  images, labels = splits.test.images, splits.test.labels
+  said = np.asarray(explainer.target(images)).argmax(1)
+  content = _measured(whole, 'pictures')
+  with np.load(whole / 'experiments' / 'pictures' / 'pictures.npz') as arrays:
+    drawn = dict(arrays)
+  for image, c in zip(drawn['images'], content['classes'], strict=True):
+    place = np.flatnonzero((images == image).all((1, 2, 3)))
+    assert ((said == labels) & (said == c))[place].any()
+  for title in (*METHODS, 'Full target'):
+    expected = explainer.target.activation_shapes((8, 8, 3))[1][:2]
+    assert drawn[f'cam/{title}'].shape[1:] == expected
+  assert len({c for c in content['classes']}) == len(content['classes'])
+  own = explainer(drawn['images'], importance=False)
+  np.testing.assert_allclose(
+    drawn['cam/GEN-CNP'],
+    attribution.grad_cam(explainer.target, drawn['images'], own.masks, layer=1),
+    atol=1e-5,
+  )
+
+
+def test_a_class_pathway_is_worn_by_images_that_did_not_build_it(whole, loaded):
+  explainer, splits = loaded
+  content = _measured(whole, 'pictures')
+  with np.load(whole / 'experiments' / 'pictures' / 'pictures.npz') as arrays:
+    drawn = dict(arrays)
+  assert content['worn']
+  for i, worn in enumerate(content['worn']):
+    own, others = (drawn[f'worn{i}/{side}/images'] for side in ('own', 'other'))
+    assert not any((own == x).all((1, 2, 3)).any() for x in others)
+    said = np.asarray(explainer.target(splits.test.images)).argmax(1)
+    right = (said == splits.test.labels) & (said == worn['class'])
+    built = explainer(splits.test.images[right][len(others) :])
+    core = pathway.class_pathways(built.masks, np.zeros(len(built)), 0.5)[0]
+    for j, mask in enumerate(core):
+      np.testing.assert_array_equal(drawn[f'worn{i}/core{j}'], mask)
+    masked = explainer.target.masked(others, [m[None] for m in core])
+    np.testing.assert_allclose(
+      drawn[f'worn{i}/other/pathway_logits'], masked, atol=1e-4
+    )
 
 
 def test_roap_stands_in_every_row(whole):
