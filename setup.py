@@ -11,6 +11,8 @@ VERSION = re.search(
 ).group(1)
 
 TEST = [
+  'dm-haiku',
+  'equinox',
   'hypothesis',
   'pytest',
   'pytest-xdist',
@@ -26,6 +28,7 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['gencnp_jax', 'gencnp_jax.*']),
+  entry_points={'console_scripts': ['gencnp=gencnp_jax.commands:main']},
   package_data={'gencnp_jax.report': ['*.j2', '*.css']},
   install_requires=[
     'absl-py',

@@ -1,11 +1,11 @@
-"""Records and replaces the post-ReLU activations of any JAX function.
+"""Records and replaces the activations of any JAX function.
 
-The target carries no hooks: `jax.make_jaxpr` traces it, `relus` says which
-equations are ReLUs, and `replay` evaluates the jaxpr equation by equation and
-hands every ReLU's output to a callback, which returns the array to go on with.
-Calls that hold a ReLU are entered, all others are bound as they are. Inside
-`jit` the walk costs nothing at run time, and `grad`, `vmap` and `pmap` see a
-plain function.
+The target carries no hooks: `jax.make_jaxpr` traces it, `activations` says
+which equations are activation functions, and `replay` evaluates the jaxpr
+equation by equation and hands the output of every tapped one to a callback,
+which returns the array to go on with. Calls that hold one are entered, all
+others are bound as they are. Inside `jit` the walk costs nothing at run time,
+and `grad`, `vmap` and `pmap` see a plain function.
 
 Layout: the batch axis is the one whose length follows the batch size (the
 function is traced on two). Callbacks see `[batch, h, w, c]` for images and
@@ -14,6 +14,7 @@ function is traced on two). Callbacks see `[batch, h, w, c]` for images and
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,37 +22,42 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gencnp_jax import activations, contract
+from gencnp_jax import layout as layout_lib
 from gencnp_jax import program as program_lib
-from gencnp_jax import relus
 
-LAYOUTS = ('auto', 'NHWC', 'NCHW')
-
-
-class TargetError(ValueError):
-  """A target whose neurons cannot be told, and why."""
+TargetError = contract.TargetError
 
 
 class Site(NamedTuple):
-  """One ReLU: its place in the program and how its output becomes NHWC."""
+  """One tapped activation: its place and how it becomes NHWC."""
 
   path: program_lib.Path
   to_nhwc: tuple[int, ...]
   shape: tuple[int, ...]
   """Shape of one example, `(h, w, c)` or `(c,)`."""
+  kind: str
+  """'relu', or the name by which it is tapped."""
 
 
 class Traced(NamedTuple):
-  """A traced function: its jaxpr, the shape of its result, its ReLUs."""
+  """A traced function: its jaxpr, the shape of its result, its activations."""
 
   jaxpr: Any
   out_tree: Any
   sites: tuple[Site, ...]
+  untapped: dict[str, int]
+  """Activation functions that are not tapped: how many of each kind."""
 
 
 def trace(
-  fn: Callable, variables: Any, images: Any, layout: str = 'auto'
+  fn: Callable,
+  variables: Any,
+  images: Any,
+  layout: str = 'auto',
+  tap: tuple[str, ...] = (activations.RELU,),
 ) -> Traced:
-  """Traces `fn(variables, images)` and finds its ReLUs.
+  """Traces `fn(variables, images)` and finds its activations.
 
   Args:
     fn: a pure function `(variables, images) -> logits [batch, classes]`.
@@ -59,33 +65,38 @@ def trace(
     images: array or struct `[batch, ...]`.
     layout: 'auto', 'NHWC' or 'NCHW': where the channels of a rank-4 activation
       are. 'auto' asks the convolution upstream, and assumes last without one.
+    tap: names of the activation functions to tap: 'relu' for what computes a
+      ReLU, any other for calls of that name (see `activations`).
 
   Returns:
     A `Traced`.
 
   Raises:
-    TargetError: no ReLU; a ReLU inside control flow; a function that is
-      stochastic, mixes the images of a batch, or returns more than logits.
+    TargetError: a kind of activation that is not there, or is inside control
+      flow; a function that raises an error, is stochastic, mixes the images of
+      a batch, or returns more than logits.
   """
-  if layout not in LAYOUTS:
-    raise TargetError(f'layout={layout!r}: choose one of {", ".join(LAYOUTS)}.')
-  variables, images = jax.tree.map(_struct, (variables, images))
+  if layout not in layout_lib.LAYOUTS:
+    raise TargetError(
+      f'layout={layout!r}: choose one of {", ".join(layout_lib.LAYOUTS)}.'
+    )
+  arguments = _Static(contract.structs(variables, images))
   try:
-    return _trace(fn, layout, _Static((variables, images)))
+    return _trace(fn, layout, tap, arguments)
   except TypeError as error:
     if 'unhashable' not in str(error):
       raise
-    return _trace.__wrapped__(fn, layout, _Static((variables, images)))
+    return _trace.__wrapped__(fn, layout, tap, arguments)
 
 
 def replay(
-  traced: Traced, on_relu: Callable[[int, Any], Any], *args: Any
+  traced: Traced, replace: Callable[[int, Any], Any], *args: Any
 ) -> Any:
-  """Evaluates a traced function, each ReLU's output passed through `on_relu`.
+  """Evaluates a traced function, each activation passed through `replace`.
 
   Args:
     traced: what `trace` returned for arguments of these shapes.
-    on_relu: `(index, activation) -> activation`, in call order, in NHWC.
+    replace: `(index, activation) -> activation`, in call order, in NHWC.
     *args: the arguments, as traced.
 
   Returns:
@@ -97,7 +108,7 @@ def replay(
     index = places[path]
     to_nhwc = traced.sites[index].to_nhwc
     back = tuple(to_nhwc.index(i) for i in range(len(to_nhwc)))
-    new = on_relu(index, jnp.transpose(value, to_nhwc))
+    new = replace(index, jnp.transpose(value, to_nhwc))
     return jnp.transpose(new, back).astype(value.dtype)
 
   jaxpr, consts = program_lib.open_jaxpr(traced.jaxpr)
@@ -127,98 +138,70 @@ class _Static:
     return self._key == other._key
 
 
-def _struct(x) -> jax.ShapeDtypeStruct:
-  dtype = getattr(x, 'dtype', None) or jax.dtypes.result_type(x)
-  return jax.ShapeDtypeStruct(jnp.shape(x), dtype)
-
-
 @functools.lru_cache(maxsize=64)
-def _trace(fn, layout, arguments: _Static) -> Traced:
+def _trace(fn, layout, tap, arguments: _Static) -> Traced:
   variables, images = arguments.tree
-  jaxpr, out = jax.make_jaxpr(fn, return_shape=True)(variables, images)
-  check_output(out, images)
+  call = functools.partial(contract.call, fn)
+  jaxpr, out = jax.make_jaxpr(call, return_shape=True)(variables, images)
   # The axis that follows the batch size is the batch axis.
   larger = jax.ShapeDtypeStruct(
     (images.shape[0] + 1, *images.shape[1:]), images.dtype
   )
-  program = relus.flatten(jaxpr)
-  other = relus.flatten(jax.make_jaxpr(fn)(variables, larger))
-  _check_pure(program, other)
-  found, again = relus.find(program), relus.find(other)
-  sites = []
-  for relu, twin in zip(found, again):
-    shape, its = program.shapes[relu.output], other.shapes[twin.output]
+  kinds = activations.kinds(tap)
+  program = activations.flatten(jaxpr, kinds)
+  other = activations.flatten(jax.make_jaxpr(call)(variables, larger), kinds)
+  contract.check_pure(program, other)
+  sites, untapped = [], activations.count_hidden(program)
+  found, again = (activations.find(p, kinds) for p in (program, other))
+  for one, twin in zip(found, again):
+    shape, its = program.shapes[one.output], other.shapes[twin.output]
     batch = [i for i, (a, b) in enumerate(zip(shape, its)) if a != b]
     if len(batch) != 1:  # A ReLU of weights is no activation.
+      continue
+    if one.kind not in kinds:
+      untapped[one.kind] += 1
       continue
     length = shape[batch[0]]
     if length != images.shape[0]:
       raise TargetError(
-        f'ReLU {len(sites)} sees {images.shape[0]} images as an axis of length '
-        f'{length}: the target merges the batch with another axis, so the '
-        'neurons of an image cannot be told. Keep the batch an axis of its own.'
+        f'{_title(one.kind)} {len(sites)} sees {images.shape[0]} images as an '
+        f'axis of length {length}: the target merges the batch with another '
+        'axis, so the neurons of an image cannot be told. Keep the batch an '
+        'axis of its own.'
       )
-    order = _nhwc(program, relu, batch[0], layout)
-    sites.append(Site(relu.path, order, tuple(shape[i] for i in order)[1:]))
-  inside = relus.hidden_relu(program)
-  if inside is not None:
+    order = layout_lib.nhwc(program, one.output, batch[0], layout)
+    shape = tuple(shape[i] for i in order)[1:]
+    sites.append(Site(one.path, order, shape, one.kind))
+  _check_tapped(program, tap, sites, untapped)
+  out_tree = jax.tree.structure(out)
+  return Traced(jaxpr, out_tree, tuple(sites), dict(untapped))
+
+
+def _check_tapped(program, tap, sites, untapped) -> None:
+  """Raises where a kind to tap is out of reach or not there."""
+  kinds = activations.kinds(tap)
+  hidden = activations.find_hidden(program, kinds)
+  if hidden is not None:
+    kind, inside = hidden
     raise TargetError(
-      f'The target has a ReLU inside `{inside}`: its activations of different '
-      'iterations or branches share one equation and cannot be told apart. '
-      'Write the loop in Python (unrolled), or take the ReLU out of it.'
+      f'The target has a {_title(kind)} inside `{inside}`: its activations of '
+      'different iterations or branches share one equation and cannot be told '
+      f'apart. Write the loop in Python (unrolled), or take the {_title(kind)} '
+      'out of it.'
     )
-  if not sites:
+  found = collections.Counter(site.kind for site in sites)
+  missing = tuple(kind for kind in kinds if kind not in found)
+  if missing:
+    named = '' if tap == (activations.RELU,) else f'tap={tap}: '
     raise TargetError(
-      'The target has no ReLU, so there are no neurons to explain. ReLU6, '
-      'leaky ReLU, GELU and the like are not ReLUs.'
-    )
-  return Traced(jaxpr, jax.tree.structure(out), tuple(sites))
-
-
-def _nhwc(program, relu, batch: int, layout: str) -> tuple[int, ...]:
-  """Returns the permutation that brings an activation to NHWC."""
-  rank = len(program.shapes[relu.output])
-  rest = [i for i in range(rank) if i != batch]
-  if rank == 4:
-    channels = {'NHWC': rest[-1], 'NCHW': rest[0]}.get(layout)
-    if channels is None:
-      seen = program_lib.channel_axis(program, relu.input)
-      channels = rest[-1] if seen is None or seen == batch else seen
-    rest = [i for i in rest if i != channels] + [channels]
-  return (batch, *rest)
-
-
-def check_output(out: Any, images: Any) -> None:
-  """Raises a TargetError where `out` cannot be the logits of the images."""
-  if not hasattr(out, 'shape'):
-    raise TargetError(
-      'apply_fn must return the logits alone, one array [batch, classes]; it '
-      f'returned {jax.tree.structure(out)}. A Flax module that mutates state '
-      'returns (logits, updates): call it without `mutable=`, in evaluation '
-      'mode (train=False).'
-    )
-  if len(out.shape) != 2 or out.shape[0] != images.shape[0]:
-    raise TargetError(
-      f'apply_fn must return logits [batch, classes]; for images of shape '
-      f'{images.shape} it returned shape {out.shape}.'
+      f'{named}The target has no {" and no ".join(map(_title, missing))}, so '
+      'there are no such neurons to explain. '
+      + activations.advice(program, missing, {**found, **untapped})
     )
 
 
-def _check_pure(program, other) -> None:
-  drawn = relus.random_operation(program)
-  if drawn is not None:
-    raise TargetError(
-      f'apply_fn is stochastic: it draws random numbers (`{drawn}`), so a '
-      'pathway would explain another function on every call. Switch dropout '
-      'and noise off (train=False, deterministic=True).'
-    )
-  mixed = relus.batch_reduction(program, other)
-  if mixed is not None:
-    raise TargetError(
-      f'apply_fn mixes the images of a batch (`{mixed}` over the batch axis), '
-      'as BatchNorm does in training mode. Use its running statistics '
-      '(train=False, use_running_average=True).'
-    )
+def _title(kind: str) -> str:
+  return 'ReLU' if kind == activations.RELU else kind
 
 
 def _evaluate(jaxpr, consts, args, path, places, rewrite) -> list:
@@ -241,7 +224,11 @@ def _evaluate(jaxpr, consts, args, path, places, rewrite) -> list:
       if not eqn.primitive.multiple_results:
         outputs = [outputs]
     if here in places:
-      outputs = [rewrite(here, outputs[0])]
+      # A wrapper of `jax.jit` may return more than the activation.
+      outputs = [
+        rewrite(here, x) if jnp.issubdtype(x.dtype, jnp.floating) else x
+        for x in outputs
+      ]
     env.update(zip(eqn.outvars, outputs))
   return [env[v] if _is_var(v) else v.val for v in jaxpr.outvars]
 

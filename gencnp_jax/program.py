@@ -2,7 +2,8 @@
 
 `jax.make_jaxpr` gives a tree of nested calls. `flatten` enters them, so that a
 pattern written over several equations and a `jit` boundary, such as
-`jnp.where(x > 0, x, 0)`, is as easy to see as a single equation.
+`jnp.where(x > 0, x, 0)`, is as easy to see as a single equation. The calls of
+functions under `jax.jit` are kept beside the list, by name.
 """
 
 from __future__ import annotations
@@ -31,10 +32,6 @@ CUSTOM_CALLS = {
   'custom_vjp_call': 'call_jaxpr',
 }
 
-_RESHAPES = ('reshape', 'squeeze', 'broadcast_in_dim')
-_WINDOWED = ('reduce_window_max', 'reduce_window_sum', 'pad', 'slice')
-_WINDOWED += ('concatenate', 'reduce_window')
-
 
 @dataclasses.dataclass(frozen=True)
 class Op:
@@ -50,9 +47,21 @@ class Op:
 
 @dataclasses.dataclass
 class Program:
-  """A flat program: operations in order, and what is known of their values."""
+  """A flat program: operations in order, and what is known of their values.
+
+  Attributes:
+    ops: the operations, those of entered calls in the place of the call.
+    calls: the functions under `jax.jit` that were entered, as operations of
+      their names.
+    inputs: numbers of the values that go in.
+    outputs: numbers of the values that come out.
+    shapes: of each value.
+    dtypes: of each value.
+    constants: contents of the values that are constant.
+  """
 
   ops: list[Op]
+  calls: list[Op]
   inputs: tuple[int, ...]
   outputs: tuple[int, ...]
   shapes: dict[int, tuple[int, ...]]
@@ -98,7 +107,7 @@ def flatten(
   """
   jaxpr, consts = open_jaxpr(closed_jaxpr)
   counter = itertools.count()
-  program = Program([], (), (), {}, {}, {})
+  program = Program([], [], (), (), {}, {}, {})
 
   def number(aval) -> int:
     value = next(counter)
@@ -129,6 +138,11 @@ def flatten(
         bodies = tuple(flatten(j, enter) for j in _jaxprs(eqn.params))
       if name in CALLS or (name in CUSTOM_CALLS and enter(bodies[0])):
         outputs = lay_out(*open_jaxpr(body(eqn)), inputs, here)
+        if 'name' in eqn.params:
+          called = eqn.params['name']
+          program.calls.append(
+            Op(called, here, inputs, tuple(outputs), eqn.params)
+          )
       else:
         outputs = [number(v.aval) for v in eqn.outvars]
         program.ops.append(
@@ -141,59 +155,6 @@ def flatten(
   program.outputs = tuple(lay_out(jaxpr, consts, program.inputs, ()))
   program.__post_init__()
   return program
-
-
-def channel_axis(program: Program, value: int) -> int | None:
-  """Returns the axis of `value` that holds the nearest convolution's channels.
-
-  Looks upstream through operations that keep the axes, permute them or add unit
-  axes, as `vmap` does around a convolution. None where there is none.
-  """
-  queue = [(value, tuple(range(len(program.shapes[value]))))]
-  seen = set()
-  while queue:
-    current, axes = queue.pop(0)
-    op = program.producer.get(current)
-    if op is None or op.path in seen:
-      continue
-    seen.add(op.path)
-    if op.name == 'conv_general_dilated':
-      return axes[op.params['dimension_numbers'].out_spec[1]]
-    for v in op.inputs:
-      before = _axes_before(program, op, v, axes)
-      if before is not None:
-        queue.append((v, before))
-  return None
-
-
-def _axes_before(program, op, value, axes) -> tuple[int | None, ...] | None:
-  """Carries axes back over an operation, None where it mixes them.
-
-  Args:
-    program: the program.
-    op: the operation.
-    value: one of its inputs.
-    axes: for each axis of its output, the axis that it is downstream.
-
-  Returns:
-    For each axis of the input, the axis that it is downstream.
-  """
-  before, after = program.shapes[value], program.shapes[op.outputs[0]]
-  if op.name == 'transpose':
-    order = tuple(op.params['permutation'])
-    return tuple(axes[order.index(i)] for i in range(len(before)))
-  if op.name in _RESHAPES:
-    # Unit axes may come and go; the others must stay in their order.
-    mine, its = (
-      [i for i, n in enumerate(s) if n != 1] for s in (before, after)
-    )
-    if [before[i] for i in mine] != [after[i] for i in its]:
-      return None
-    names = dict(zip(mine, (axes[i] for i in its)))
-    return tuple(names.get(i) for i in range(len(before)))
-  kept = before == after and op.name != 'dot_general'
-  kept |= op.name in _WINDOWED and len(before) == len(after)
-  return axes if kept else None
 
 
 def _jaxprs(params: dict[str, Any]) -> Iterator[Any]:

@@ -14,16 +14,12 @@ by `max(0, v)`, a reduction statistic.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from gencnp_jax.program import CUSTOM_CALLS, Op, Path, Program
-from gencnp_jax.program import flatten as _flatten
 
-# Making or folding a key is no draw.
-_RANDOM = ('random_bits', 'random_gamma', 'threefry', 'rng_')
 _REDUCTIONS = ('reduce_sum', 'reduce_max', 'reduce_min', 'psum')
 _SQUARES = ('square', 'integer_pow', 'abs')
 # A statistic may pass through these between its reduction and its clamp.
@@ -42,11 +38,6 @@ class Relu:
   output: int
 
 
-def flatten(closed_jaxpr: Any) -> Program:
-  """Lays a program out such that every ReLU in reach is one operation."""
-  return _flatten(closed_jaxpr, _is_composite)
-
-
 def find(program: Program) -> list[Relu]:
   """Returns the ReLUs of a program in call order."""
   found = []
@@ -57,47 +48,8 @@ def find(program: Program) -> list[Relu]:
   return found
 
 
-def hidden_relu(program: Program) -> str | None:
-  """Names the control-flow operation that holds a ReLU, else None."""
-  for op in program.ops:
-    if op.name in CUSTOM_CALLS:
-      continue
-    for body in op.bodies:
-      if find(body) or hidden_relu(body):
-        return op.name
-  return None
-
-
-def random_operation(program: Program) -> str | None:
-  """Names the first operation that draws random numbers, else None."""
-  return next(
-    (o.name for o in program.walk() if o.name.startswith(_RANDOM)), None
-  )
-
-
-def batch_reduction(program: Program, other: Program) -> str | None:
-  """Names a reduction over the batch axis, else None.
-
-  Args:
-    program: the target traced on some batch size.
-    other: the same target on another batch size; an axis of another length is
-      the batch axis.
-  """
-  # Only reductions stand in pairs: a batch of 1 needs fewer broadcasts.
-  reductions = (
-    [op for op in p.ops if op.name.startswith('reduce_')]
-    for p in (program, other)
-  )
-  for a, b in zip(*reductions):
-    mine, its = program.shapes[a.inputs[0]], other.shapes[b.inputs[0]]
-    axes = a.params.get('axes', ())
-    if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
-      return a.name
-  return None
-
-
-def _is_composite(program: Program) -> bool:
-  """True where a custom call holds whole ReLU calls and is not one itself."""
+def is_composite(program: Program) -> bool:
+  """True for the body of a custom call with whole ReLU calls among others."""
   return not _lone_relu(program) and any(
     op.name in CUSTOM_CALLS and _lone_relu(op.bodies[0]) for op in program.ops
   )
@@ -227,7 +179,8 @@ def _is_statistic(program: Program, value: int) -> bool:
       squared |= source is not None and _is_square(source)
     elif op.name in _POINTWISE:
       squared |= _is_square(op)
-      queue += op.inputs
+      # What chooses is none of what is chosen: `jnp.var` tests its count.
+      queue += op.inputs[1:] if op.name == 'select_n' else op.inputs
     else:
       return False
   return reduced and squared

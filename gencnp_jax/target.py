@@ -6,7 +6,6 @@ images) -> logits` of Flax Linen, Flax NNX, Equinox, Haiku or a plain function.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,62 +13,37 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax import neurons
+from gencnp_jax import activations, contract, description, masking, neurons
+from gencnp_jax.masking import masked_activation as masked_activation
+from gencnp_jax.preprocess import Preprocess as Preprocess
 
-TargetError = neurons.TargetError
+TargetError = contract.TargetError
 Arrays = tuple[jax.Array, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Preprocess:
-  """Normalisation of images: `(x - mean) / std` per channel, float32.
-
-  Takes uint8 images in [0, 255] or floats in [0, 1], `[..., channels]`.
-
-  Attributes:
-    mean: per channel, in units of [0, 1].
-    std: per channel, in units of [0, 1].
-  """
-
-  mean: tuple[float, ...]
-  std: tuple[float, ...]
-
-  def __call__(self, images: jax.Array) -> jax.Array:
-    """Returns the normalised images, float32, shaped as given."""
-    images = jnp.asarray(images)
-    if images.dtype == jnp.uint8:
-      images = images.astype(jnp.float32) / 255.0
-    elif not jnp.issubdtype(images.dtype, jnp.floating):
-      raise TargetError(
-        f'images are {images.dtype}: pass uint8 in [0, 255] or floats in [0, 1].'
-      )
-    if images.shape[-1] != len(self.mean):
-      raise TargetError(
-        f'images of shape {images.shape} have {images.shape[-1]} channels; '
-        f'the mean that normalises them has {len(self.mean)}.'
-      )
-    shape = (1,) * (images.ndim - 1) + (-1,)
-    mean = jnp.asarray(self.mean, jnp.float32).reshape(shape)
-    std = jnp.asarray(self.std, jnp.float32).reshape(shape)
-    return (images - mean) / std
 
 
 @struct.dataclass
 class Target:
-  """A frozen classifier whose post-ReLU activations can be read and masked.
+  """A frozen classifier whose activations can be read and masked.
 
   A pytree of its `variables`: it passes through `jit`, `grad`, `vmap` and
   `pmap` as an argument.
 
   Attributes:
     apply_fn: pure function `(variables, images) -> logits [batch, classes]` in
-      evaluation mode. Hashable functions are traced once per image shape.
+      evaluation mode. It is traced once per shape of the images.
     variables: pytree of arrays, whatever `apply_fn` takes.
     preprocess: function from images as given to what `apply_fn` takes, or
       None. A `Preprocess` takes uint8 or floats in [0, 1].
     layout: where the channels of rank-4 activations are: 'auto', 'NHWC' or
       'NCHW'. Activations and masks are NHWC at this interface always.
-    relus: indices, in call order, of the ReLUs that count, or None for all.
+    relus: indices, in call order, of the tapped activations that count, or
+      None for all. `describe` lists them.
+    tap: the activation functions whose outputs are neurons. 'relu' is whatever
+      computes a ReLU; any other name is a function under `jax.jit`, as those of
+      `jax.nn` are and yours can be, or a primitive: 'gelu', 'relu6', 'tanh'.
+
+  Raises:
+    TargetError: a `tap` that is no tuple of names.
   """
 
   apply_fn: Callable = struct.field(pytree_node=False)
@@ -77,12 +51,24 @@ class Target:
   preprocess: Callable | None = struct.field(pytree_node=False, default=None)
   layout: str = struct.field(pytree_node=False, default='auto')
   relus: tuple[int, ...] | None = struct.field(pytree_node=False, default=None)
+  tap: tuple[str, ...] = struct.field(
+    pytree_node=False, default=(activations.RELU,)
+  )
+
+  def __post_init__(self):
+    names = self.tap if isinstance(self.tap, tuple) else ()
+    if not names or not all(isinstance(name, str) for name in names):
+      raise TargetError(
+        f'tap={self.tap!r}: name the activation functions in a tuple, such as '
+        "tap=('relu', 'gelu')."
+      )
+    # `jit` takes the fields that are no arrays only with a hash.
+    object.__setattr__(self, 'apply_fn', contract.hashable(self.apply_fn))
 
   def __call__(self, images: jax.Array) -> jax.Array:
     """Returns the logits, float32 `[batch, classes]`."""
     images = self._input(images)
-    logits = self.apply_fn(self.variables, images)
-    neurons.check_output(logits, images)
+    logits = contract.call(self.apply_fn, self.variables, images)
     return _at_least_float32(logits)
 
   def record(self, images: jax.Array) -> tuple[jax.Array, Arrays]:
@@ -92,9 +78,8 @@ class Target:
       images: `[batch, h, w, channels]`, uint8 or float (see `preprocess`).
 
     Returns:
-      Logits `[batch, classes]` and a tuple of the post-ReLU activations in
-      call order, each `[batch, h_i, w_i, c_i]` (`[batch, c_i]` where fully
-      connected).
+      Logits `[batch, classes]` and a tuple of the activations in call order,
+      each `[batch, h_i, w_i, c_i]` (`[batch, c_i]` where fully connected).
     """
     activations = []
 
@@ -127,9 +112,9 @@ class Target:
     images = self._input(images)
     traced = self._trace(images)
     shapes = tuple(site.shape for site in traced.sites)
-    _check_like(masks, shapes, images.shape[0], 'masks')
+    masking.check_like(masks, shapes, images.shape[0], 'masks')
     if off is not None:
-      _check_like(off, shapes, images.shape[0], 'off')
+      masking.check_like(off, shapes, images.shape[0], 'off')
 
     def mask(index, activation):
       return masked_activation(
@@ -164,10 +149,19 @@ class Target:
     Args:
       image_shape: `(h, w, channels)`.
     """
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-    if self.preprocess is not None:
-      images = jax.eval_shape(self.preprocess, images)
-    return tuple(site.shape for site in self._trace(images).sites)
+    return tuple(site.shape for site in self._trace_shape(image_shape).sites)
+
+  def describe(self, image_shape: tuple[int, ...]) -> str:
+    """Returns a table of the activations of one image, and what is not tapped.
+
+    A line an activation: its index in call order (what `relus` takes), its
+    kind, shape and number of neurons.
+
+    Args:
+      image_shape: `(h, w, channels)`.
+    """
+    every = self.replace(relus=None)._trace_shape(image_shape)
+    return description.table(every, self._chosen(every))
 
   def num_classes(self, image_shape: tuple[int, ...]) -> int:
     """Returns the number of classes for images of a shape `(h, w, c)`."""
@@ -194,63 +188,34 @@ class Target:
       )
     return images
 
+  def _trace_shape(self, image_shape) -> neurons.Traced:
+    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
+    if self.preprocess is not None:
+      images = jax.eval_shape(self.preprocess, images)
+    return self._trace(images)
+
   def _trace(self, images) -> neurons.Traced:
-    traced = neurons.trace(self.apply_fn, self.variables, images, self.layout)
-    if self.relus is None:
-      return traced
+    traced = neurons.trace(
+      self.apply_fn, self.variables, images, self.layout, self.tap
+    )
+    return traced._replace(
+      sites=tuple(traced.sites[i] for i in self._chosen(traced))
+    )
+
+  def _chosen(self, traced: neurons.Traced) -> tuple[int, ...]:
+    """Returns the indices of the activations that count."""
     count = len(traced.sites)
-    wrong = [i for i in self.relus if not 0 <= i < count]
-    if wrong or not self.relus:
+    if self.relus is None:
+      return tuple(range(count))
+    if not self.relus or not all(0 <= i < count for i in self.relus):
+      kinds = {site.kind for site in traced.sites}
       raise TargetError(
-        f'relus={self.relus}: the target has {count} ReLUs; choose indices '
-        f'from 0 to {count - 1}.'
+        f'relus={self.relus}: the target has {count} '
+        f'{"ReLUs" if kinds == {activations.RELU} else "tapped activations"}; '
+        f'choose indices from 0 to {count - 1}.'
       )
-    chosen = tuple(traced.sites[i] for i in sorted(set(self.relus)))
-    return traced._replace(sites=chosen)
-
-
-def masked_activation(
-  activation: jax.Array, mask: jax.Array, off: jax.Array | None = None
-) -> jax.Array:
-  """Returns `P * A`, or `P * A + (1 - P) * off`, of one layer.
-
-  Args:
-    activation: `[batch, ...]`.
-    mask: bool or float, broadcast to the activation.
-    off: likewise; None for zero.
-  """
-  a = activation
-  stand_in = 0 if off is None else _fit(off, a)
-  p = _fit(mask, a)
-  if p.dtype == jnp.bool_:
-    return jnp.where(p, a, jnp.asarray(stand_in, a.dtype))
-  p = p.astype(a.dtype)
-  return p * a if off is None else p * a + (1 - p) * stand_in
+    return tuple(sorted(set(self.relus)))
 
 
 def _at_least_float32(logits: jax.Array) -> jax.Array:
   return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-
-
-def _fit(value: jax.Array, like: jax.Array) -> jax.Array:
-  return jnp.broadcast_to(value, like.shape)
-
-
-def _check_like(arrays, shapes, batch: int, name: str) -> None:
-  """Raises where a tuple of arrays does not fit the activations."""
-  if len(arrays) != len(shapes):
-    raise TargetError(
-      f'{name} holds {len(arrays)} arrays; the target has {len(shapes)} '
-      'activations, and each needs one.'
-    )
-  for i, (array, shape) in enumerate(zip(arrays, shapes)):
-    legal = (batch, *shape)
-    try:
-      fits = jnp.broadcast_shapes(jnp.shape(array), legal) == legal
-    except ValueError:
-      fits = False
-    if not fits:
-      raise TargetError(
-        f'{name}[{i}] has shape {jnp.shape(array)}; activation {i} of '
-        f'{batch} images has shape {legal}.'
-      )

@@ -1,5 +1,6 @@
 """What counts as a ReLU, and what only looks like one."""
 
+import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from gencnp_jax import neurons, relus
+from gencnp_jax import activations, contract, neurons, relus
 
 X = jax.random.normal(jax.random.key(0), (3, 4, 4, 6))
 
@@ -116,7 +117,7 @@ LOOK_ALIKES = {
 
 
 def _find(fn, *args):
-  return relus.find(relus.flatten(jax.make_jaxpr(fn)(*args)))
+  return relus.find(activations.flatten(jax.make_jaxpr(fn)(*args)))
 
 
 @pytest.mark.parametrize('name', RELUS)
@@ -165,6 +166,22 @@ def test_a_variance_clamp_is_no_relu_but_its_neighbour_is(norm):
     return jnp.maximum(y, 0)
 
   assert len(_find(around, X)) == 2
+
+
+@pytest.mark.parametrize(
+  'norm',
+  [
+    eqx.nn.LayerNorm((4, 4, 6)),
+    eqx.nn.GroupNorm(2, 4),
+    eqx.nn.RMSNorm((4, 4, 6)),
+    lambda x: jnp.maximum(jnp.var(x, axis=0), 0),
+    lambda x: jnp.maximum(jnp.std(x, axis=(0, 1), ddof=1), 0),
+  ],
+)
+@pytest.mark.parametrize('wrap', [jax.vmap, lambda f: lambda x: f(x[0])])
+def test_a_clamp_of_a_variance_of_one_image_is_no_relu(norm, wrap):
+  assert not _find(wrap(norm), X)
+  assert len(_find(lambda x: jax.nn.relu(wrap(norm)(x)), X)) == 1
 
 
 def test_relu_that_is_also_used_otherwise_is_no_relu6():
@@ -221,14 +238,16 @@ def _while(x):
   ],
 )
 def test_relu_inside_control_flow_is_named(name, fn):
-  assert relus.hidden_relu(relus.flatten(jax.make_jaxpr(fn)(X))) == name
+  program = activations.flatten(jax.make_jaxpr(fn)(X))
+  assert activations.find_hidden(program, ('relu',)) == ('relu', name)
 
 
 def test_control_flow_without_relu_hides_nothing():
   def fn(x):
     return lax.scan(lambda c, _: (jnp.tanh(c), None), x, None, length=2)[0]
 
-  assert relus.hidden_relu(relus.flatten(jax.make_jaxpr(fn)(X))) is None
+  program = activations.flatten(jax.make_jaxpr(fn)(X))
+  assert activations.find_hidden(program, ('relu',)) is None
 
 
 @pytest.mark.parametrize(
@@ -245,5 +264,5 @@ def test_control_flow_without_relu_hides_nothing():
   ],
 )
 def test_a_draw_is_random_and_a_key_is_not(drawn, fn):
-  program = relus.flatten(jax.make_jaxpr(fn)(X))
-  assert relus.random_operation(program) == drawn
+  program = activations.flatten(jax.make_jaxpr(fn)(X))
+  assert contract.random_operation(program) == drawn

@@ -282,6 +282,79 @@ def test_only_chosen_relus_count(linen):
       linen.replace(relus=wrong).record(IMAGES)
 
 
+# Which activations.
+
+
+class _Mixed(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    x = nn.relu(nn.Conv(4, (3, 3))(x))
+    x = nn.relu6(nn.gelu(nn.Conv(5, (3, 3), strides=2)(x)))
+    return nn.Dense(3)(jnp.tanh(nn.relu6(nn.gelu(x.mean((1, 2))))))
+
+
+@pytest.fixture(scope='module')
+def mixed():
+  variables = jax.jit(_Mixed().init)(jax.random.key(3), IMAGES)
+  return Target(_Mixed().apply, variables, tap=('gelu', 'relu'))
+
+
+def test_other_activations_are_neurons_where_named(mixed):
+  assert mixed.activation_shapes((6, 6, 3)) == ((6, 6, 4), (3, 3, 5), (5,))
+  run = jax.jit(lambda t, x, m: (t(x), t.record(x), t.masked(x, m)))
+  ones = _ones(mixed)
+  own, (logits, (_, gelu, dense)), masked = run(mixed, IMAGES, ones)
+  for found in logits, masked:
+    np.testing.assert_allclose(found, own, atol=1e-6)
+  assert gelu.min() < 0  # Unlike a ReLU's.
+  np.testing.assert_allclose(
+    dense, nn.gelu(jnp.minimum(jnp.maximum(gelu, 0), 6).mean((1, 2))), atol=1e-6
+  )
+  zeros = [m & False for m in ones]
+  bias = mixed.variables['params']['Dense_0']['bias']
+  np.testing.assert_array_equal(
+    run(mixed, IMAGES, zeros)[2], np.tile(bias, (4, 1))
+  )
+  # Another tap is another program, and the default is ReLUs.
+  relus = mixed.replace(tap=('relu',))
+  assert relus == Target(mixed.apply_fn, mixed.variables)
+  assert relus.activation_shapes((6, 6, 3)) == ((6, 6, 4),)
+
+
+def test_a_description_lists_what_counts_and_what_does_not(mixed):
+  assert mixed.describe((6, 6, 3)).split('\n') == [
+    'index  kind  shape      neurons',
+    '    0  relu  6 x 6 x 4      144',
+    '    1  gelu  3 x 3 x 5       45',
+    '    2  gelu  5                5',
+    'total                       194',
+    'not tapped: relu6 x 2, tanh x 1 (not ReLUs; name them in tap=)',
+  ]
+  some = mixed.replace(relus=(2, 1), tap=('gelu', 'relu6', 'relu', 'tanh'))
+  assert some.describe((40, 60, 3)).split('\n') == [
+    'index  kind   shape        neurons',
+    '    1  gelu   20 x 30 x 5    3,000',
+    '    2  relu6  20 x 30 x 5    3,000',
+    'total                        6,000',
+    'left out by relus=: 0, 3, 4, 5',
+  ]
+  images = IMAGES.astype(jnp.uint8)
+  given = mixed.replace(preprocess=Preprocess((0.5,) * 3, (0.2,) * 3))
+  assert given.describe((6, 6, 3)) == mixed.describe((6, 6, 3))
+  assert len(given.record(images)[1]) == 3
+  with pytest.raises(TargetError, match='has 3 tapped activations; choose ind'):
+    mixed.replace(relus=(3,)).describe((6, 6, 3))
+
+
+@pytest.mark.parametrize('tap', ['gelu', ['relu'], (), None, ('relu', 3)])
+def test_a_tap_is_a_tuple_of_names(linen, tap):
+  with pytest.raises(TargetError, match=r"tap=.*: name .* tap=\('relu', 'gelu"):
+    linen.replace(tap=tap)
+
+
+# What does not fit.
+
+
 @pytest.mark.parametrize(
   'change, message',
   [
