@@ -177,9 +177,7 @@ def load_explainer(
 def fitted(target: Target, image_shape: tuple[int, ...]) -> dict[str, Any]:
   """Returns by what a target of a user's own is known again, as JSON."""
   shapes = target.activation_shapes(image_shape)
-  leaves = jax.tree.leaves(target.variables)
-  keys = [jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves]
-  leaves = [jax.random.key_data(x) if k else x for x, k in zip(leaves, keys)]
+  leaves = devices.raw(jax.tree.leaves(target.variables))
   sums = checkpoints.checksums(devices.to_host(leaves))
   return {
     'activations': [list(s) for s in shapes],

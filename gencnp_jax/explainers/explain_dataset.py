@@ -19,7 +19,7 @@ from etils import epath
 
 from gencnp_jax.data import Dataset
 from gencnp_jax.explainers import base, explained_dataset, inputs
-from gencnp_jax.runtime import progress, workdir
+from gencnp_jax.runtime import devices, progress, workdir
 from gencnp_jax.target import Target
 
 
@@ -66,7 +66,7 @@ def explain_dataset(
     if batch_size is None and before is not None:
       batch_size = before['batch_size']
     about = _about(explainer, images, batch_size, shard_size, importance)
-    _check_same_run(folder, before, about)
+    _check_same_run(folder, before, about, _defaults(explainer, 'explainer.'))
     _remove_half_written(folder)
     about['shards'] = _whole_shards(folder, before)
     parts = explained_dataset.parts_of(about)
@@ -98,9 +98,9 @@ def _about(explainer, images, batch_size, shard_size, importance):
   batch_size = batch_size or inputs.batch_size_that_fits(
     explainer.target, images, explainer.copies
   )
-  devices = jax.local_device_count()
+  count = jax.local_device_count()
   # As it is run: no larger than the images need, the devices divide it.
-  batch = -(-min(batch_size, len(images)) // devices) * devices
+  batch = -(-min(batch_size, len(images)) // count) * count
   return {
     'kind': explained_dataset.KIND,
     'format': explained_dataset.FORMAT,
@@ -123,21 +123,40 @@ def _describe(node: base.Explainer | Target, prefix: str) -> dict[str, Any]:
     name, value = prefix + field.name, getattr(node, field.name)
     if isinstance(value, Target):
       described |= _describe(value, f'{name}.')
-    elif value is None or isinstance(value, bool | int | float | str):
-      described[name] = value
-    elif field.metadata.get('pytree_node', True):
+    elif not _is_plain(value) and field.metadata.get('pytree_node', True):
       described[f'{name}_sha256'] = _digest(value)
     else:
-      # Modules and functions: all but where in memory they lie.
-      text = ' '.join(repr(value).split())
-      described[name] = re.sub(r' at 0x[0-9a-f]+', '', text)
+      described[name] = _in_words(value)
   return described
+
+
+def _defaults(node: base.Explainer | Target, prefix: str) -> dict[str, Any]:
+  """Returns what a field was before there was such a field."""
+  defaults = {}
+  for field in dataclasses.fields(node):
+    name, value = prefix + field.name, getattr(node, field.name)
+    if isinstance(value, Target):
+      defaults |= _defaults(value, f'{name}.')
+    elif field.default is not dataclasses.MISSING:
+      defaults[name] = _in_words(field.default)
+  return defaults
+
+
+def _is_plain(value: Any) -> bool:
+  return value is None or isinstance(value, bool | int | float | str)
+
+
+def _in_words(value: Any) -> Any:
+  if _is_plain(value):
+    return value
+  # Modules and functions: all but where in memory they lie.
+  return re.sub(r' at 0x[0-9a-f]+', '', ' '.join(repr(value).split()))
 
 
 def _digest(tree: Any) -> str:
   """Returns the SHA-256 of a tree's arrays, their shapes, types and places."""
   digest = hashlib.sha256()
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(devices.raw(tree)):
     leaf = np.ascontiguousarray(leaf)
     place = f'{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape} '
     digest.update(place.encode())
@@ -145,7 +164,9 @@ def _digest(tree: Any) -> str:
   return digest.hexdigest()
 
 
-def _check_same_run(folder: epath.Path, before: dict | None, now: dict) -> None:
+def _check_same_run(
+  folder: epath.Path, before: dict | None, now: dict, defaults: dict
+) -> None:
   """Raises where a folder holds another run, and names what differs."""
   if before is None:
     if any(folder.glob('shard_*.npz')):
@@ -154,6 +175,7 @@ def _check_same_run(folder: epath.Path, before: dict | None, now: dict) -> None:
         'says whose. Choose another out_dir.'
       )
     return
+  before = defaults | before
   names = [*now, *sorted(before.keys() - now.keys() - {'shards'})]
   different = [
     f'  {name}: the folder has {before.get(name)!r}, this call '

@@ -120,6 +120,18 @@ def assert_replicas_equal(tree: Any) -> None:
       )
 
 
+def raw(tree: Any) -> Any:
+  """Returns a tree whose random keys are the numbers that they hold."""
+
+  def numbers(leaf):
+    dtype = getattr(leaf, 'dtype', None)
+    if dtype is None or not jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key):
+      return leaf
+    return jax.random.key_data(leaf)
+
+  return jax.tree.map(numbers, tree)
+
+
 def to_host(tree: Any) -> Any:
   """Copies a replicated tree to NumPy, from this process's first device."""
 

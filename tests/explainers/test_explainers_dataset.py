@@ -527,6 +527,31 @@ def test_a_copy_of_the_explainer_is_the_same_run(copy, explained):
   assert explained == []
 
 
+def test_a_folder_of_before_a_field_was_there_goes_on(copy, explained):
+  """What is missing had its default; another value is another run."""
+  path = copy / 'about.json'
+  about = json.loads(path.read_text())
+  assert about.pop('explainer.target.tap') == "('relu',)"
+  path.write_text(json.dumps(about))
+  explain_dataset(Random(tiny.target(), 0.9), IMAGES, copy, **SIZES)
+  assert explained == []
+  about.pop('explainer.seed')
+  path.write_text(json.dumps(about))
+  with pytest.raises(ValueError, match=r'seed: the folder has 0, this call 1'):
+    explain_dataset(Random(tiny.target(), 0.9, seed=1), IMAGES, copy, **SIZES)
+
+
+def test_random_keys_among_the_variables(tmp_path):
+  target = tiny.target()
+  keys = {'net': target.variables, 'state': jax.random.key(0)}
+  target = target.replace(
+    apply_fn=lambda v, images: tiny.TinyNet().apply(v['net'], images),
+    variables=keys,
+  )
+  found = explain_dataset(Random(target, 0.9), IMAGES, tmp_path / 'a', **SIZES)
+  assert len(found) == len(IMAGES)
+
+
 def test_a_function_made_anew_is_the_same_run(tmp_path, explained):
   """As in another process, where it lies elsewhere in memory."""
 

@@ -169,5 +169,5 @@ def test_a_loaded_explainer_works_on_one_device(workdir, monkeypatch):
 def test_load_explainer_of_no_workdir(tmp_path):
   with pytest.raises(ValueError, match='there is no checkpoint here'):
     load_explainer(tmp_path / 'nowhere')
-  with pytest.raises(ValueError, match='missing or empty'):
+  with pytest.raises(ValueError, match='is empty'):
     load_target(tmp_path)
