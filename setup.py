@@ -56,6 +56,7 @@ setuptools.setup(
     'cuda12': ['jax[cuda12]'],
     'tpu': ['jax[tpu]'],
     'tensorboard': ['tensorboardX'],
+    'docs': ['pdoc'],
     'test': TEST,
   },
 )

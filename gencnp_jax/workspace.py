@@ -56,7 +56,7 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
   near = [p.name for p in entries if checkpoint_directory(p, stage).exists()]
   there = [p.name for p in entries if not p.name.startswith('.')]
   said = f'{path}: there is no checkpoint here of a {_PRODUCTS[stage]}'
-  said += '; ' if folder == start else f'. {folder} exists, and '
+  said += '; it ' if folder == start else f'. {folder} exists, and '
   said += f'holds {_some(there)}.' if there else 'is empty.'
   if near:
     said += f' Trained ones are in {_some([str(folder / n) for n in near])}.'
