@@ -21,7 +21,8 @@ TargetError = contract.TargetError
 Arrays = tuple[jax.Array, ...]
 
 
-@struct.dataclass
+# Compared by identity: `jax.jit(target)` needs a hash, which arrays lack.
+@struct.dataclass(eq=False)
 class Target:
   """A frozen classifier whose activations can be read and masked.
 

@@ -317,7 +317,7 @@ def test_other_activations_are_neurons_where_named(mixed):
   )
   # Another tap is another program, and the default is ReLUs.
   relus = mixed.replace(tap=('relu',))
-  assert relus == Target(mixed.apply_fn, mixed.variables)
+  assert relus.tap == Target(mixed.apply_fn, mixed.variables).tap
   assert relus.activation_shapes((6, 6, 3)) == ((6, 6, 4),)
 
 

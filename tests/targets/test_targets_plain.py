@@ -83,8 +83,15 @@ def test_any_function_is_traced_once(name):
 def test_a_function_without_a_hash_is_shown_as_itself():
   target = Target(_Callable(3.0), WEIGHTS)
   assert '_Callable(gain=3.0)' in repr(target.apply_fn)
-  assert target == target.replace()
+  assert target.apply_fn == target.replace().apply_fn
   assert target.apply_fn != Target(_Callable(3.0), WEIGHTS).apply_fn
+
+
+def test_jit_takes_a_target_as_a_function_or_as_an_argument():
+  target = Target(_net, WEIGHTS)
+  expected = target(IMAGES)
+  for run in (jax.jit(target), lambda x: jax.jit(lambda t, x: t(x))(target, x)):
+    np.testing.assert_allclose(run(IMAGES), expected, atol=1e-5)
 
 
 def test_a_jitted_function_of_ones_own_is_tapped_by_its_name():
