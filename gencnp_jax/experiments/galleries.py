@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gencnp_jax.experiments import methods
+from gencnp_jax.experiments import heat_peaks, methods
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table, plot
@@ -73,7 +73,10 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
   return Result(
     'What pathways look at',
     _TEXT,
-    (_gap_table(content['gaps'], rows, content['steps']),),
+    (
+      heat_peaks.table(content['peaks'], content['positions']),
+      _gap_table(content['gaps'], rows, content['steps']),
+    ),
     tuple(figures),
   )
 

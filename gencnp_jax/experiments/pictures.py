@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gencnp_jax import attribution, pathway
-from gencnp_jax.experiments import methods
+from gencnp_jax.experiments import heat_peaks, methods
 from gencnp_jax.experiments.galleries import (
   FULL,
   GRADIENT,
@@ -35,6 +35,7 @@ def settled(run: Run) -> dict[str, Any]:
     'split': section.split,
     'limit': section.limit,
     'sparsity': _sparsity(run),
+    'pathways': section.pathways,
     'pictured': run.config.experiments.pictured,
     'seed': run.config.seed,
   }
@@ -48,6 +49,7 @@ def measure(run: Run) -> dict[str, Any]:
     shown = _chosen(rows, run.config.experiments.pictured, run.config.seed)
     arrays = {'images': run.images[shown]}
     gaps = _heats(run, shown, arrays)
+    peaks = heat_peaks.measure(run, _layer(run))
     worn = [
       {'class': int(c), **_transferred(run, rows[c], i, arrays)}
       for i, c in enumerate(_largest(rows))
@@ -57,6 +59,8 @@ def measure(run: Run) -> dict[str, Any]:
   return {
     'classes': classes[shown].tolist(),
     'gaps': gaps,
+    'peaks': peaks,
+    'positions': int(arrays[f'cam/{FULL}'][0].size),
     'steps': _STEPS,
     'worn': worn,
   }

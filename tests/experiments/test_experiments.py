@@ -313,6 +313,22 @@ def test_pictures_are_of_images_that_the_target_gets_right(whole, loaded):
   )
 
 
+def test_peaks_of_heat_are_of_all_images(whole, loaded):
+  explainer, splits = loaded
+  images = splits.test.images
+  rows = {r['method']: r for r in _measured(whole, 'pictures')['peaks']}
+  assert list(rows) == ['Full target', *METHODS]
+  cams = attribution.grad_cam(explainer.target, images, layer=1)
+  places = cams.reshape(len(cams), -1).argmax(1)[cams.max((1, 2)) > 0]
+  assert rows['Full target']['same'] == pytest.approx(
+    np.bincount(places).max() / len(places)
+  )
+  # The pathways that the evaluation kept, at .9.
+  assert rows['Random']['sparsity'] == pytest.approx(0.9, abs=1 / 384)
+  own = explainer(images, importance=False).firing_sparsity.mean()
+  assert rows['GEN-CNP']['sparsity'] == pytest.approx(own, abs=1e-6)
+
+
 def test_a_class_pathway_is_worn_by_images_that_did_not_build_it(whole, loaded):
   explainer, splits = loaded
   content = _measured(whole, 'pictures')
