@@ -147,6 +147,29 @@ class Explanation:
   def __len__(self) -> int:
     return len(self.logits)
 
+  def __getitem__(self, rows: slice | np.ndarray) -> Explanation:
+    """Returns the explanation of some of the images: `explanation[:8]`.
+
+    Args:
+      rows: a slice, or an array of numbers or of truths.
+
+    Raises:
+      TypeError: a single number, which would drop the image axis.
+    """
+    if isinstance(rows, int | np.integer):
+      raise TypeError(
+        f'explanation[{rows}] is one image; write '
+        f'explanation[{rows}:{rows + 1}], or explanation.masks[layer][{rows}].'
+      )
+    return dataclasses.replace(
+      self,
+      masks=tuple(m[rows] for m in self.masks),
+      logits=self.logits[rows],
+      pathway_logits=self.pathway_logits[rows],
+      importance=self.importance and tuple(s[rows] for s in self.importance),
+      tied=None if self.tied is None else self.tied[rows],
+    )
+
   @property
   def firing_sparsity(self) -> np.ndarray:
     """Share of neurons switched off, float32 `[n]`."""

@@ -163,6 +163,7 @@ def about(config: Any, loaded: data.Splits, kind: str) -> dict[str, Any]:
     'class_names': list(loaded.train.class_names),
     'image_shape': list(loaded.train.images.shape[1:]),
     'config': json.loads(json.dumps(config.to_dict())),
+    'device': device(),
     'versions': versions(),
   }
 

@@ -81,10 +81,14 @@ def about(path: epath.PathLike) -> dict[str, Any]:
   Raises:
     CheckpointError: no checkpoint, a damaged one, or one of another format.
   """
+  stage = 'target'
   try:
-    stage, workdir = 'target', find(path, 'target')
-  except checkpoints.CheckpointError:
-    stage, workdir = 'gencnp', find(path, 'gencnp')
+    workdir = find(path, stage)
+  except checkpoints.CheckpointError as error:
+    try:  # One that `fit` made holds no target.
+      stage, workdir = 'gencnp', find(path, 'gencnp')
+    except checkpoints.CheckpointError:
+      raise error from None
   return checkpoints.read_about(checkpoint_directory(workdir, stage))
 
 

@@ -1,5 +1,6 @@
 """Masks: counting, packing, class-relevant pathways, files."""
 
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -289,3 +290,28 @@ def test_every_flipped_bit_is_noticed(tmp_path):
     np.testing.assert_array_equal(again.logits, kept.logits)
     np.testing.assert_array_equal(again.pathway_logits, kept.pathway_logits)
     np.testing.assert_array_equal(again.tied, kept.tied)
+
+
+def test_some_images_of_an_explanation():
+  rng = np.random.default_rng(0)
+  whole = Explanation(
+    masks=(rng.random((5, 2, 2, 3)) > 0.5, rng.random((5, 4)) > 0.5),
+    logits=rng.random((5, 3)).astype(np.float32),
+    pathway_logits=rng.random((5, 3)).astype(np.float32),
+    importance=(rng.random((5, 2, 2, 3)), rng.random((5, 4))),
+    tied=rng.random(5),
+    method='Random',
+  )
+  for rows in (slice(1, 3), np.array([4, 0]), np.arange(5) > 2):
+    part = whole[rows]
+    assert part.method == 'Random'
+    np.testing.assert_array_equal(
+      part.firing_sparsity, whole.firing_sparsity[rows]
+    )
+    np.testing.assert_array_equal(part.agreement, whole.agreement[rows])
+    np.testing.assert_array_equal(part.importance[1], whole.importance[1][rows])
+    np.testing.assert_array_equal(part.tied, whole.tied[rows])
+  bare = dataclasses.replace(whole, importance=None, tied=None)
+  assert bare[:2].importance is None and bare[:2].tied is None
+  with pytest.raises(TypeError, match=r'explanation\[3:4\]'):
+    whole[3]

@@ -49,7 +49,7 @@ def find(names: Sequence[str]) -> list[Path]:
       files = [p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES]
       if not files:
         raise ValueError(
-          f'--image={name}: the folder holds no images '
+          f'image {name}: the folder holds no images '
           f'({", ".join(sorted(_SUFFIXES))}).'
         )
     elif path.exists():
@@ -61,7 +61,7 @@ def find(names: Sequence[str]) -> list[Path]:
         near = f'{path.parent} has no such file.'
         if not path.parent.exists():
           near = f'There is no folder {path.parent}.'
-        raise ValueError(f'--image={name}: no such file. {near}')
+        raise ValueError(f'image {name}: no such file. {near}')
     found |= dict.fromkeys(sorted(files))
   return list(found)
 
