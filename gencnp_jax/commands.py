@@ -30,7 +30,7 @@ _USAGE = """gencnp: which neurons does a network need for this image?
   gencnp report --config=FILE     report.html
   gencnp explain --workdir=FOLDER --image=FILE   pictures of your own images
 
-Each takes --workdir=FOLDER; `gencnp VERB --help` lists all flags."""
+Each takes --workdir=FOLDER; `gencnp VERB --helpfull` lists all flags."""
 
 
 def main() -> None:
@@ -44,7 +44,14 @@ def main() -> None:
   except SettingsError as error:
     command_line.stop(error)
   name, stages = _VERBS[verb]
-  if stages:
+  if stages and any(flag.startswith('--config.stages') for flag in rest):
+    command_line.stop(
+      SettingsError(
+        f'gencnp {verb} is short for --config.stages={stages}; with stages of '
+        'your own use gencnp run.'
+      )
+    )
+  if stages and any(flag.startswith('--config') for flag in rest):
     rest = [*rest, f'--config.stages={stages}']
   # Flags belong to the module that is imported: only one of them is.
   sys.argv = [f'gencnp {verb}', *rest]

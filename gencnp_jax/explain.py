@@ -14,7 +14,7 @@ from gencnp_jax import command_line, image_files, settings
 from gencnp_jax.runtime import compilation, console
 
 _WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'A trained workdir, or a checkpoint in it.', required=True
+  'workdir', None, 'A trained workdir, or a checkpoint in it.'
 )
 _IMAGE = flags.DEFINE_multi_string(
   'image',
@@ -37,7 +37,8 @@ _OUT = flags.DEFINE_string(
 _LAYER = flags.DEFINE_integer(
   'layer',
   None,
-  'Activation whose Grad-CAM is drawn; default: the last of 4x4 or more.',
+  'Layer whose Grad-CAM is drawn, counted from 1 as the picture does; default: '
+  'the last of 4x4 or more.',
 )
 
 
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> None:
       _METHOD.value,
       _SPARSITY.value,
       _OUT.value,
-      _LAYER.value,
+      None if _LAYER.value is None else _LAYER.value - 1,
     )
   except (ValueError, OSError) as error:
     command_line.stop(error)
@@ -63,9 +64,16 @@ def main(argv: list[str]) -> None:
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the command line; one line says what is wrong with it."""
   try:
-    return flags.FLAGS(argv)
+    rest = flags.FLAGS(argv)
   except flags.Error as error:
     command_line.stop(error)
+  for flag, what in (
+    (_WORKDIR, 'FOLDER, a workdir that gencnp_jax.main has trained in'),
+    (_IMAGE, 'FILE, an image, a folder of them or a glob'),
+  ):
+    if not flag.value:
+      command_line.stop(ValueError(f'--{flag.name}={what}, is needed.'))
+  return rest
 
 
 if __name__ == '__main__':

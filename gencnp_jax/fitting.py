@@ -6,6 +6,7 @@ import contextlib
 import json
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -57,8 +58,8 @@ def fit(
     workdir: where checkpoints go, so that an interrupted call goes on, a
       finished one returns at once, and `load_explainer(workdir, target)` opens
       it later. None keeps nothing.
-    memory_gb: what training may take on a device, in 10^9 bytes; None for 60 %
-      of what it has.
+    memory_gb: what training may take on a device, in 10^9 bytes, the images and
+      the target not counted; None for 60 % of what it has.
 
   Returns:
     The explainer: `fit(target, images)(images[:8])`.
@@ -70,8 +71,13 @@ def fit(
   """
   config = _config(config)
   images = inputs.check_images(images)
-  if images.dtype != np.uint8:
-    images = images.astype(np.float32)
+  if np.issubdtype(images.dtype, np.floating):
+    images = images.astype(np.float32, copy=False)
+  elif images.dtype != np.uint8:
+    raise ValueError(
+      f'images are {images.dtype}: pass uint8, or the floats that the target '
+      'takes.'
+    )
   known = workspace.fitted(target, images.shape[1:])
   _check_size(target, images, config, memory_gb)
   with _directory(workdir, config, images, known) as directory:
@@ -105,8 +111,14 @@ def _check_size(target, images, config, memory_gb: float | None) -> None:
   batch = devices.share(section.batch_size, 'config batch_size')
   moments = 2 if section.optimiser == 'adam' else int(section.momentum > 0)
   size = size_lib.measure(model, shapes, batch, moments)
-  limit = memory_gb and memory_gb * 1e9
-  limit = limit or _SHARE * memory.device_bytes()
+  limit = _SHARE * memory.device_bytes()
+  if memory_gb is not None:
+    if not memory_gb > 0:
+      raise ValueError(
+        f'memory_gb={memory_gb}: must be above 0, or None for {100 * _SHARE:.0f} % '
+        'of what the device has.'
+      )
+    limit = memory_gb * 1e9
   said = (
     f'GEN-CNP for {len(shapes)} activations of '
     f'{pathway.neuron_count(shapes):,} neurons: {_size(size, batch)}'
@@ -177,7 +189,11 @@ def _directory(
         'dtype': config.dtype,
         'gencnp': config.gencnp.to_dict(),
         'target': known,
-        'images': {'shape': images.shape, 'dtype': str(images.dtype)},
+        'images': {
+          'shape': images.shape,
+          'dtype': str(images.dtype),
+          'checksum': zlib.crc32(np.ascontiguousarray(images)),
+        },
       },
       free=(),
       field='workdir',

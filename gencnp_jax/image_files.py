@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import attribution, explainers, pathway, settings, workspace
+from gencnp_jax import (
+  attribution,
+  explainers,
+  image_record,
+  pathway,
+  settings,
+  workspace,
+)
 from gencnp_jax.choices import SettingsError, one_of
 from gencnp_jax.data import photos
 from gencnp_jax.experiments import methods
 from gencnp_jax.experiments.run import precise
 from gencnp_jax.report import export, plot
-from gencnp_jax.report.prediction import softmax
-from gencnp_jax.runtime import checkpoints, progress
+from gencnp_jax.runtime import progress
 from gencnp_jax.runtime import workdir as workdir_lib
 
 # Where there is no GEN-CNP whose mean could be taken.
 _DEFAULT_SPARSITY = 0.95
-_TOP = 5
+# Images that are held, explained and written at a time.
+_BLOCK = 64
+_SUFFIXES = ('.png', '.json')
 
 
 def explain_files(
@@ -58,38 +67,63 @@ def explain_files(
     )
   about = workspace.about(workdir)
   files = photos.find(images)
-  read, damaged = [], []
-  for file in files:
-    try:
-      read.append(photos.read(file, about['image_shape'][0]))
-    except ValueError as error:
-      logging.error('%s', error)
-      damaged.append(str(error))
-  if read:
-    stage = 'gencnp' if method == 'gencnp' else 'target'
-    home = workspace.find(workdir, stage)
-    folder = epath.Path(out) if out else home / 'explained' / method
-    records = _explain(
-      home, about['class_names'], read, method, sparsity, folder, layer
-    )
-  if damaged:
+  home = workspace.find(workdir, 'gencnp' if method == 'gencnp' else 'target')
+  folder = epath.Path(out) if out else home / 'explained' / method
+  outputs = [folder / stem for stem in _stems([file.stem for file in files])]
+  _check_spares(files, outputs)
+  reader = _Reader(files, tuple(about['image_shape'][:2]))
+  explainer = _explainer(home, method, sparsity, reader)
+  image_shape = tuple(about['image_shape'])
+  if layer is None:
+    layer = attribution.readable_layer(explainer.target, image_shape)
+  attribution.check_layer(explainer.target, image_shape, layer)
+  folder.mkdir(parents=True, exist_ok=True)
+  records = []
+  with progress.Progress(len(files), 'explained') as bar:
+    for first, read in reader.blocks():
+      if read:
+        records += _explain(
+          explainer, about['class_names'], read, outputs, first, layer
+        )
+      bar.update(min(_BLOCK, len(files) - first))
+  if reader.damaged:
+    first = next(iter(reader.damaged.values()))
     raise ValueError(
-      damaged[0]
+      first
       if len(files) == 1
-      else f'{len(damaged)} of {len(files)} files could not be read; the '
-      f'others are explained. The first: {damaged[0]}'
+      else f'{len(reader.damaged)} of {len(files)} files could not be read; '
+      f'the others are explained. The first: {first}'
     )
   return records
 
 
-def _explain(home, names, read, method, sparsity, folder, layer):
-  images = np.stack([photo.pixels for photo in read])
-  explainer = _explainer(home, method, sparsity, images)
+class _Reader:
+  """Reads image files in blocks; `damaged` has the messages of the others."""
+
+  def __init__(self, files: list[Path], size: tuple[int, int]):
+    self._files, self._size = files, size
+    self.damaged: dict[int, str] = {}
+
+  def blocks(self) -> Iterator[tuple[int, dict[int, photos.Photo]]]:
+    """Yields the number of a block's first file, and its photos by number."""
+    for start in range(0, len(self._files), _BLOCK):
+      read = {}
+      for i in range(start, min(start + _BLOCK, len(self._files))):
+        try:
+          read[i] = photos.read(self._files[i], self._size)
+        except ValueError as error:
+          if i not in self.damaged:
+            logging.error('%s', error)
+          self.damaged[i] = str(error)
+      yield start, read
+
+
+def _explain(explainer, names, read, outputs, first, layer):
+  """Explains a block of photos and writes what was found."""
+  images = np.stack([photo.pixels for photo in read.values()])
   target, off = explainer.target, explainer.ablation
-  if layer is None:
-    layer = attribution.readable_layer(target, images.shape[1:])
   with precise():
-    found = explainer(images, importance=False)
+    found = explainer(images, importance=False, first_index=first)
     maps = {
       'cam': attribution.grad_cam(target, images, layer=layer),
       'pathway_cam': attribution.grad_cam(
@@ -99,54 +133,62 @@ def _explain(home, names, read, method, sparsity, folder, layer):
         attribution.gradients(target, images, found.masks, off)
       ),
     }
-  folder.mkdir(parents=True, exist_ok=True)
   records = []
-  stems = _stems([photo.path.stem for photo in read])
-  with progress.Progress(len(read), 'explained') as bar:
-    for i, (photo, stem) in enumerate(zip(read, stems)):
-      record = {
-        'image': str(photo.path),
-        'stored_size': list(photo.stored),
-        'notes': list(photo.notes),
-        'method': found.method,
-        'off': 'zero' if off is None else 'mean',
-        **describe(found, i, names),
-      }
-      figure = plot.explanation(
-        photo.pixels,
-        [m[i] for m in found.masks],
-        found.logits[i],
-        found.pathway_logits[i],
-        names,
-        **{key: heat[i] for key, heat in maps.items()},
-        method=found.method,
-        title=photo.path.name,
-      )
-      export.replace(folder / f'{stem}.png', export.render(figure, 'png'))
-      workdir_lib.write_json(folder / f'{stem}.json', record)
-      bar.update(1)
-      records.append(record)
-      logging.info('%s', _line(folder / f'{stem}.png', record))
+  for row, (i, photo) in enumerate(read.items()):
+    record = {
+      'image': str(photo.path),
+      'stored_size': list(photo.stored),
+      'notes': list(photo.notes),
+      'method': found.method,
+      'off': 'zero' if off is None else 'mean',
+      **image_record.describe(found, row, names),
+    }
+    figure = plot.explanation(
+      photo.pixels,
+      [m[row] for m in found.masks],
+      found.logits[row],
+      found.pathway_logits[row],
+      names,
+      **{key: heat[row] for key, heat in maps.items()},
+      method=found.method,
+      title=photo.path.name,
+    )
+    picture, data = (_with_suffix(outputs[i], s) for s in _SUFFIXES)
+    export.replace(picture, export.render(figure, 'png'))
+    workdir_lib.write_json(data, record)
+    logging.info('%s', image_record.line(picture, record))
+    records.append(record)
   return records
 
 
-def _explainer(home, method, sparsity, images) -> explainers.Explainer:
+def _check_spares(files: list[Path], outputs: list[epath.Path]) -> None:
+  """Raises where a picture would be written over an image."""
+  given = {file.resolve() for file in files}
+  for output in outputs:
+    for suffix in _SUFFIXES:
+      path = _with_suffix(output, suffix)
+      if '://' not in str(path) and Path(path).resolve() in given:
+        raise ValueError(
+          f'--out={output.parent}: {path.name} would be written over the image '
+          'itself; choose another folder.'
+        )
+
+
+def _with_suffix(path: epath.Path, suffix: str) -> epath.Path:
+  # Not `with_suffix`: 'cat.v2' would lose its '.v2'.
+  return path.parent / f'{path.name}{suffix}'
+
+
+def _explainer(home, method, sparsity, reader) -> explainers.Explainer:
   """Returns the method's explainer, at the sparsity asked for or GEN-CNP's."""
-  try:
+  generative = None
+  if workspace.checkpoint_directory(home, 'gencnp').exists():
     generative = workspace.load_explainer(home)
-  except checkpoints.CheckpointError:
-    if method == 'gencnp':
-      raise
-    generative = None
   if method == 'gencnp':
     return generative.replace(sparsity=sparsity)
   target = generative.target if generative else workspace.load_target(home)
   if sparsity is None and generative:
-    with precise():
-      found = generative(images, importance=False)
-    shapes = [m.shape[1:] for m in found.masks]
-    neuron = 1 / pathway.neuron_count(shapes)
-    sparsity = float(np.clip(found.firing_sparsity.mean(), neuron, 1 - neuron))
+    sparsity = _mean_sparsity(generative, reader)
   if sparsity is None:
     sparsity = _DEFAULT_SPARSITY
     logging.info('There is no GEN-CNP in %s: sparsity %g.', home, sparsity)
@@ -154,70 +196,19 @@ def _explainer(home, method, sparsity, images) -> explainers.Explainer:
   return methods.BASELINES[method](target, sparsity, off=off)
 
 
-def describe(
-  explanation: pathway.Explanation, row: int, class_names: Sequence[str]
-) -> dict[str, Any]:
-  """Returns what there is to say of one explained image, as JSON values.
-
-  Args:
-    explanation: of some images.
-    row: which of them.
-    class_names: names of all classes.
-  """
-  before, after = (
-    softmax(logits[row])
-    for logits in (explanation.logits, explanation.pathway_logits)
-  )
-  masks = [m[row] for m in explanation.masks]
-  layers = [
-    {
-      'shape': list(m.shape),
-      'neurons_on': int(m.sum()),
-      'firing_sparsity': 1 - float(m.mean()),
-    }
-    for m in masks
-  ]
-  said = {
-    key: {
-      'class': class_names[p.argmax()],
-      'number': int(p.argmax()),
-      'probability': float(p.max()),
-    }
-    for key, p in (('target', before), ('pathway', after))
-  }
-  warnings = [
-    f'No neuron of layer {i} is on: in a plain chain of layers the image cannot '
-    'reach the output, and what the target says is in the mask alone.'
-    for i, m in enumerate(masks)
-    if not m.any()
-  ]
-  return {
-    **said,
-    'same_class': bool(before.argmax() == after.argmax()),
-    'top': [
-      {
-        'class': class_names[c],
-        'number': int(c),
-        'probability': float(before[c]),
-        'probability_with_pathway': float(after[c]),
-      }
-      for c in np.argsort(-before, kind='stable')[:_TOP]
-    ],
-    'firing_sparsity': float(explanation.firing_sparsity[row]),
-    'neurons': int(sum(m.size for m in masks)),
-    'neurons_on': int(sum(m.sum() for m in masks)),
-    'layers': layers,
-    'warnings': warnings,
-  }
-
-
-def _line(path, record) -> str:
-  target, under = record['target'], record['pathway']
-  return (
-    f'{path}: {target["class"]} {100 * target["probability"]:.1f} %, with the '
-    f'pathway {under["class"]} {100 * under["probability"]:.1f} %; '
-    f'{100 * record["firing_sparsity"]:.1f} % of the neurons are off.'
-  )
+def _mean_sparsity(generative, reader) -> float | None:
+  """Returns the mean firing sparsity of GEN-CNP over all photos."""
+  found = []
+  for _, read in reader.blocks():
+    if read:
+      images = np.stack([photo.pixels for photo in read.values()])
+      with precise():
+        explanation = generative(images, importance=False)
+      found.append(explanation.firing_sparsity)
+  if not found:
+    return None
+  neuron = 1 / pathway.neuron_count([m.shape[1:] for m in explanation.masks])
+  return float(np.clip(np.concatenate(found).mean(), neuron, 1 - neuron))
 
 
 def _stems(names: Sequence[str]) -> list[str]:

@@ -24,6 +24,12 @@ class Preprocess:
   mean: tuple[float, ...]
   std: tuple[float, ...]
 
+  def __post_init__(self):
+    # Arrays and lists are welcome; as static fields of a pytree they are not.
+    for name in ('mean', 'std'):
+      values = tuple(float(v) for v in getattr(self, name))
+      object.__setattr__(self, name, values)
+
   def __call__(self, images: jax.Array) -> jax.Array:
     """Returns the normalised images, float32, shaped as given."""
     images = jnp.asarray(images)

@@ -63,6 +63,13 @@ class Target:
         f'tap={self.tap!r}: name the activation functions in a tuple, such as '
         "tap=('relu', 'gelu')."
       )
+    if self.relus is not None:
+      try:
+        object.__setattr__(self, 'relus', tuple(int(i) for i in self.relus))
+      except TypeError as error:
+        raise TargetError(
+          f'relus={self.relus!r}: give indices in a tuple, such as (0, 2).'
+        ) from error
     # `jit` takes the fields that are no arrays only with a hash.
     object.__setattr__(self, 'apply_fn', contract.hashable(self.apply_fn))
 

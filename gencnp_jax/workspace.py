@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import zlib
 from typing import Any
 
@@ -47,7 +48,9 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
     CheckpointError: none there; says what is, and where workdirs are near.
   """
   start = epath.Path(path)
-  above = (start, *list(start.parents)[:3])
+  # A workdir of a target alone is not looked for in those around it.
+  whole = any((start / name).is_dir() for name in _PRODUCTS)
+  above = (start,) if whole else (start, *list(start.parents)[:3])
   for place in above if start.exists() else ():
     if checkpoint_directory(place, stage).exists():
       return place
@@ -164,7 +167,12 @@ def load_explainer(
         'and not that model: load_explainer(workdir, target=...).'
       )
     check_fitted(about['fitted'], target, image_shape)
-  elif target is None:
+  elif target is not None:
+    raise ValueError(
+      f'{workdir} holds its own target: load_explainer(workdir), without '
+      'target=.'
+    )
+  else:
     target = load_target(workdir)
   model = build_gencnp(about['gencnp'], about['dtype'], None)
   shapes = target.activation_shapes(image_shape)
@@ -186,6 +194,10 @@ def fitted(target: Target, image_shape: tuple[int, ...]) -> dict[str, Any]:
   return {
     'activations': [list(s) for s in shapes],
     'checksum': zlib.crc32(str(list(sums.values())).encode()),
+    'preprocess': re.sub(r' at 0x[0-9a-f]+', '', repr(target.preprocess)),
+    'tap': list(target.tap),
+    'relus': None if target.relus is None else list(target.relus),
+    'layout': target.layout,
   }
 
 
@@ -199,6 +211,12 @@ def check_fitted(
       f'target: its activations are {now["activations"]}; this GEN-CNP was '
       f'fitted to a model with {known["activations"]}.'
     )
+  for field in ('preprocess', 'tap', 'relus', 'layout'):
+    if now[field] != known[field]:
+      raise ValueError(
+        f'target: {field}={now[field]!r}; this GEN-CNP was fitted to a Target '
+        f'with {known[field]!r}.'
+      )
   if now['checksum'] != known['checksum']:
     raise ValueError(
       'target: its variables are not those that this GEN-CNP was fitted to. '

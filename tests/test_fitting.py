@@ -168,6 +168,27 @@ def test_another_target_is_not_taken_for_the_one(fitted):
     gencnp_jax.fit(moved, IMAGES, QUICK, workdir=path)
 
 
+def test_other_images_are_another_run(fitted):
+  _, path = fitted
+  with pytest.raises(ValueError, match=r'images\.checksum'):
+    gencnp_jax.fit(tiny.target(), tiny.images(48, 1), QUICK, workdir=path)
+
+
+def test_the_target_is_known_by_more_than_its_variables(fitted):
+  _, path = fitted
+  other = tiny.target().replace(preprocess=Preprocess((0,) * 3, (1,) * 3))
+  with pytest.raises(ValueError, match='target: preprocess='):
+    gencnp_jax.load_explainer(path, other)
+
+
+def test_integers_are_not_taken_for_floats():
+  with pytest.raises(ValueError, match='images are int32'):
+    gencnp_jax.fit(tiny.target(), IMAGES.astype(np.int32), QUICK)
+  for memory in (0, -1.0):
+    with pytest.raises(ValueError, match='memory_gb='):
+      gencnp_jax.fit(tiny.target(), IMAGES, QUICK, memory_gb=memory)
+
+
 def test_images_that_the_target_does_not_take():
   target = Target(tiny.TinyNet().apply, {}, Preprocess((0.5,), (0.5,)))
   with pytest.raises(ValueError, match='3 channels'):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 import gencnp_jax
-from gencnp_jax import image_files, workspace
+from gencnp_jax import image_files, image_record, workspace
 from gencnp_jax.pathway import Explanation
 from tests import tiny
 from tests.test_workspace import golden  # noqa: F401
@@ -124,6 +125,34 @@ def test_damaged_files_do_not_cost_the_others(golden, photos, tmp_path):  # noqa
     image_files.explain_files(golden, [str(folder / 'bad.png')])
 
 
+def test_an_image_is_never_written_over(golden, photos, tmp_path):  # noqa: F811
+  folder = tmp_path / 'mine'
+  shutil.copytree(photos, folder)
+  before = {p.name: p.read_bytes() for p in folder.iterdir()}
+  with pytest.raises(ValueError, match=r'--out=.*0\.png would be written over'):
+    image_files.explain_files(golden, [str(folder)], out=folder)
+  assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_blocks_change_nothing(golden, photos, tmp_path, monkeypatch):  # noqa: F811
+  whole = image_files.explain_files(
+    golden, [str(photos)], 'random', out=tmp_path / 'whole'
+  )
+  monkeypatch.setattr(image_files, '_BLOCK', 2)
+  parts = image_files.explain_files(
+    golden, [str(photos)], 'random', out=tmp_path / 'parts'
+  )
+  assert parts == whole
+
+
+def test_a_damaged_gencnp_is_not_taken_for_none(golden, photos, tmp_path):  # noqa: F811
+  copy = shutil.copytree(golden, tmp_path / 'copy')
+  about = copy / 'gencnp' / 'checkpoints' / '4' / 'about' / 'metadata'
+  about.write_text(json.dumps(json.loads(about.read_text()) | {'format': 99}))
+  with pytest.raises(ValueError, match='format 99'):
+    image_files.explain_files(copy, [f'{photos}/0.png'], 'random')
+
+
 def test_equal_names_do_not_overwrite_each_other():
   names = ['cat', 'dog', 'cat', 'cat', 'cat-2']
   stems = image_files._stems(names)
@@ -143,10 +172,10 @@ def test_a_typo_names_the_nearest_method(golden, photos):  # noqa: F811
 def test_an_empty_layer_is_a_warning():
   masks = (np.ones((1, 2, 2, 1), bool), np.zeros((1, 3), bool))
   logits = np.array([[0.0, 1.0]], np.float32)
-  record = image_files.describe(
+  record = image_record.describe(
     Explanation(masks, logits, logits[:, ::-1]), 0, ['cat', 'dog']
   )
-  assert re.match('No neuron of layer 1 is on', record['warnings'][0])
+  assert re.match('No neuron of layer 2 is on', record['warnings'][0])
   assert record['same_class'] is False
   assert [row['class'] for row in record['top']] == ['dog', 'cat']
 
@@ -185,10 +214,16 @@ def test_training_verbs_choose_the_stages(monkeypatch):
 
   from gencnp_jax import commands
 
+  monkeypatch.delenv('GENCNP_TRACEBACK', raising=False)
   ran = []
   monkeypatch.setattr(
     app, 'run', lambda main, argv, flags_parser: ran.append(argv)
   )
+  with pytest.raises(SystemExit, match='gencnp train is short for'):
+    monkeypatch.setattr(
+      sys, 'argv', ['gencnp', 'train', '--config=x', '--config.stages=report']
+    )
+    commands.main()
   for verb in ('run', 'train', 'evaluate', 'report'):
     monkeypatch.setattr(sys, 'argv', ['gencnp', verb, '--config=x.py'])
     commands.main()

@@ -220,7 +220,8 @@ def test_the_example_is_trained_explained_and_drawn(first):
     'data       digits, images of 32 x 32 x 3',
     'classes    10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9',
   ]
-  assert 'jax' in lines[3] and lines[4].startswith('opened on  2 x cpu')
+  assert 'jax' in lines[3] and lines[5].startswith('opened on  2 x cpu')
+  assert lines[4].startswith('trained on 2 x cpu')
   assert '384' in said(outputs['open'])  # 8 x 8 x 4 and 4 x 4 x 8 neurons.
   assert said(outputs['images']) == '64 images\n'
   check_pictures(outputs, PICTURES['colab_explain'])

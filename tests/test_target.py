@@ -430,3 +430,11 @@ def test_images_that_do_not_fit(linen, images, message):
   for call in (linen, linen.record, lambda x: linen.masked(x, ())):
     with pytest.raises(TargetError, match=f'(?s){message}'):
       call(images)
+
+
+def test_fields_that_are_lists_or_arrays_pass_through_jit():
+  preprocess = Preprocess(np.array([0.1, 0.2, 0.3]), [1, 1, 1])
+  assert preprocess == Preprocess((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
+  with pytest.raises(TargetError, match='relus=1: give indices in a tuple'):
+    Target(lambda v, x: x, (), relus=1)
+  assert Target(lambda v, x: x, (), relus=[0, 2]).relus == (0, 2)

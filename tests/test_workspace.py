@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -110,3 +111,19 @@ def test_another_format_is_said(golden, tmp_path):
   for load in (gencnp_jax.load_target, gencnp_jax.about):
     with pytest.raises(CheckpointError, match='format 99; this version reads'):
       load(copy)
+
+
+def test_a_target_alone_does_not_take_the_gencnp_around_it(golden, tmp_path):
+  outer = tmp_path / 'outer'
+  shutil.copytree(golden, outer)
+  shutil.copytree(golden / 'target', outer / 'inner' / 'target')
+  assert workspace.find(outer / 'inner', 'target') == outer / 'inner'
+  with pytest.raises(CheckpointError, match='no checkpoint here of a GEN-CNP'):
+    workspace.find(outer / 'inner', 'gencnp')
+
+
+def test_a_run_of_its_own_target_takes_no_other(golden):
+  with tiny.in_the_zoo():
+    target = gencnp_jax.load_target(golden)
+    with pytest.raises(ValueError, match='holds its own target'):
+      gencnp_jax.load_explainer(golden, target)

@@ -52,7 +52,7 @@ def grad_cam(
     Selvaraju et al. Grad-CAM: Visual Explanations from Deep Networks via
     Gradient-based Localization. ICCV 2017.
   """
-  given = pathway_rows.rows(target, images, masks, classes, batch_size)
+  given = pathway_rows.rows(target, images, masks, off, classes, batch_size)
   shapes = target.activation_shapes(given.images.shape[1:])
   return given.collect(_grad_cam, Wearer(target, off, _layer(layer, shapes)))
 
@@ -77,6 +77,13 @@ def readable_layer(
     i for i, s in enumerate(shapes) if len(s) == 3 and min(s[:2]) >= least
   ]
   return fine[-1] if fine else _layer(None, shapes)
+
+
+def check_layer(
+  target: Target, image_shape: tuple[int, ...], layer: int
+) -> None:
+  """Raises a ValueError where a layer is not there, or has no map."""
+  _layer(layer, target.activation_shapes(image_shape))
 
 
 def _layer(layer: int | None, shapes: tuple[tuple[int, ...], ...]) -> int:

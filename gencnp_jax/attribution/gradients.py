@@ -55,7 +55,7 @@ def gradients(
   Raises:
     ValueError: images, masks or classes that do not fit.
   """
-  given = pathway_rows.rows(target, images, masks, classes, batch_size)
+  given = pathway_rows.rows(target, images, masks, off, classes, batch_size)
   return given.collect(_gradients, Wearer(target, off))
 
 
@@ -96,7 +96,7 @@ def integrated_gradients(
   """
   if steps < 1:
     raise ValueError(f'steps={steps}: the way needs at least 1 step.')
-  given = pathway_rows.rows(target, images, masks, classes, batch_size)
+  given = pathway_rows.rows(target, images, masks, off, classes, batch_size)
   starts = _blank(blank, np.asarray(images).dtype, given.images)
   wearer, difference = Wearer(target, off), given.images - starts
   total = np.zeros(given.images.shape, np.float64)

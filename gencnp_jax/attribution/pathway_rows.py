@@ -11,9 +11,9 @@ import numpy as np
 from flax import struct
 
 from gencnp_jax.explainers import inputs
+from gencnp_jax.masking import check_like, masked_activation
 from gencnp_jax.runtime import devices
 from gencnp_jax.target import Arrays, Preprocess, Target, TargetError
-from gencnp_jax.target import masked_activation as masked_activation
 
 
 @struct.dataclass
@@ -74,6 +74,7 @@ def rows(
   target: Target,
   images: Any,
   masks: Sequence[Any] | None,
+  off: Sequence[Any] | None,
   classes: Any,
   batch_size: int | None,
 ) -> Rows:
@@ -83,6 +84,7 @@ def rows(
     target: the classifier.
     images: `[n, h, w, channels]`, uint8 or float.
     masks: one array a layer, `[n, ...]` or `[1, ...]`; None for none.
+    off: what stands in for an off neuron; None for zero, and without masks.
     classes: int `[n]`; None for the full target's own arg-max.
     batch_size: images at a time; None picks what fits.
 
@@ -98,6 +100,13 @@ def rows(
     )
   else:
     classes = inputs.check_classes(classes, target, images)
+  if off is not None:
+    if masks is None:
+      raise ValueError(
+        'off is given without masks, under which neurons are off.'
+      )
+    shapes = target.activation_shapes(images.shape[1:])
+    check_like(off, shapes, len(images), 'off')
   given = () if masks is None else tuple(np.asarray(m) for m in masks)
   if masks is not None:
     shapes = target.activation_shapes(images.shape[1:])
@@ -110,7 +119,8 @@ def rows(
       if mask.shape not in ((len(images), *shape), (1, *shape)):
         raise ValueError(
           f'masks[{i}] has shape {mask.shape}; activation {i} of '
-          f'{len(images)} images has shape {(len(images), *shape)}.'
+          f'{len(images)} images has shape {(len(images), *shape)}, or '
+          f'{(1, *shape)} for a mask of all.'
         )
     given = tuple(
       np.broadcast_to(m, (len(images), *m.shape[1:])) for m in given

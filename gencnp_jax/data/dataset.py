@@ -53,8 +53,11 @@ class Dataset:
   std: tuple[float, ...]
 
   def __post_init__(self):
-    if np.issubdtype(self.images.dtype, np.floating) and self.images.ndim == 4:
-      return  # A target's own input, which has no labels here.
+    floats = np.issubdtype(self.images.dtype, np.floating)
+    whole = self.images.ndim == 4 and len(self.images)
+    if floats and whole:
+      _check_labels(self.name, len(self.images), self.labels, self.class_names)
+      return
     check_examples(self.name, (self.images, self.labels), self.class_names)
 
 
@@ -87,12 +90,17 @@ def check_examples(
     )
   if len(images) == 0:
     raise ValueError(f'{name}: there are no images; give at least one')
+  _check_labels(name, len(images), labels, class_names)
+
+
+def _check_labels(name, count: int, labels, class_names) -> None:
+  """Refuses labels that are not one class an image."""
   if labels is None:
     return
-  if labels.dtype != np.int32 or labels.shape != (len(images),):
+  if labels.dtype != np.int32 or labels.shape != (count,):
     raise ValueError(
       f'{name}: labels are {labels.dtype} {list(labels.shape)}; they must be '
-      f'int32 [{len(images)}], one an image'
+      f'int32 [{count}], one an image'
     )
   if labels.min() < 0 or labels.max() >= len(class_names):
     raise ValueError(

@@ -117,7 +117,8 @@ def to_rgb(image: Any) -> tuple[Any, tuple[str, ...]]:
     ValueError: an image of floats, whose scale nobody knows.
   """
   notes = []
-  if image.mode == 'RGB' and not image.getexif():
+  transparent = 'transparency' in image.info
+  if image.mode == 'RGB' and not transparent and not image.getexif():
     return image, ()
   if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
     notes.append('turned as its camera noted')
@@ -129,12 +130,13 @@ def to_rgb(image: Any) -> tuple[Any, tuple[str, ...]]:
     )
   if image.mode.startswith('I'):
     # Pillow's own conversion cuts off at 255.
-    notes.append('16-bit grey')
-    pixels = np.asarray(image).astype(np.int64).clip(0, 65535) // 257
-    image = Image.fromarray(pixels.astype(np.uint8))
+    pixels = np.asarray(image).astype(np.int64).clip(0, 65535)
+    deep = image.mode != 'I' or pixels.max() > 255
+    notes.append('16-bit grey' if deep else 'grey')
+    image = Image.fromarray((pixels // (257 if deep else 1)).astype(np.uint8))
   elif image.mode in ('L', '1'):
     notes.append('grey')
-  if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+  if image.mode in ('RGBA', 'LA', 'PA') or transparent:
     notes.append('transparent, shown on white')
     image = image.convert('RGBA')
     white = Image.new('RGBA', image.size, 'white')

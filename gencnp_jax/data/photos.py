@@ -66,31 +66,44 @@ def find(names: Sequence[str]) -> list[Path]:
   return list(found)
 
 
-def read(path: Path, size: int) -> Photo:
+def read(path: Path, size: int | tuple[int, int]) -> Photo:
   """Reads one image file; a log line says what was done to it.
 
   Args:
     path: of the file.
-    size: side in pixels that the target takes.
+    size: side in pixels that the target takes, or (height, width).
 
   Raises:
     ValueError: no image, or a damaged one.
   """
+  height, width = (size, size) if isinstance(size, int) else size
   try:
     with Image.open(path) as image:
       frames = getattr(image, 'n_frames', 1)
       rgb, notes = images_lib.to_rgb(image)
-      pixels = np.array(images_lib.fit(rgb, size))
+      pixels = np.array(_cut(rgb, height, width))
   except images_lib.DAMAGE as error:
     raise ValueError(
       f'{path}: not an image that Pillow reads, or a damaged one ({error}).'
     ) from error
   if frames > 1:
     notes = (f'the first of {frames} frames', *notes)
-  if rgb.size != (size, size):
-    width, height = rgb.size
-    square = '' if width == height else 'the central square of '
-    notes = (*notes, f'{square}{width}x{height} resized to {size}x{size}')
+  if rgb.size != (width, height):
+    across, down = rgb.size
+    part = 'square' if width == height else 'part'
+    cut = f'the central {part} of ' if across * height != down * width else ''
+    notes = (*notes, f'{cut}{across}x{down} resized to {width}x{height}')
   if notes:
     logging.info('%s: %s.', path, ', '.join(notes))
   return Photo(path, pixels, rgb.size, notes)
+
+
+def _cut(image: Image.Image, height: int, width: int) -> Image.Image:
+  """Cuts the largest central part of a shape, and averages its areas."""
+  if image.size == (width, height):
+    return image
+  scale = min(image.width / width, image.height / height)
+  across, down = scale * width, scale * height
+  left, top = (image.width - across) // 2, (image.height - down) // 2
+  box = (left, top, left + across, top + down)
+  return image.resize((width, height), Image.Resampling.BOX, box=box)

@@ -99,8 +99,8 @@ def table(rows: Sequence[dict[str, Any]], positions: int) -> Table:
       Column('no_heat', 'No heat', direction='lower'),
     ),
     rows,
-    'Share of all images whose Grad-CAM peaks at the position where most do, '
-    f'of {positions}. Objects stand in the middle more often than at the edge: '
+    'Share of the maps with heat that peak at the position where most do, of '
+    f'{positions}. Objects stand in the middle more often than at the edge: '
     'compare with the full target. A method far above it has its heat there '
     'whatever the image. Baselines are cut at one sparsity.',
   )

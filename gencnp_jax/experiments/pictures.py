@@ -25,6 +25,8 @@ CORE = 0.5
 _CLASSES, _WEARERS = 2, 4
 # Steps of integrated gradients.
 _STEPS = 64
+# Images whose masks are held at a time.
+_BLOCK = 512
 
 
 def settled(run: Run) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def _heats(run: Run, shown: np.ndarray, arrays: dict[str, Any]) -> list[dict]:
       explainer = methods.BASELINES[name](
         target, _sparsity(run), seed=run.config.seed, off=off
       )
-    found = explainer(images, importance=False)
+    found = _explained(explainer, images, shown)
     title = methods.TITLES[name]
     arrays[f'logits/{FULL}'] = found.logits
     arrays[f'logits/{title}'] = found.pathway_logits
@@ -157,13 +159,18 @@ def _transferred(
   wearers, builders = rows[:count], rows[count:]
   own = run.generative
   target, off = own.target, own.off
-  built = own(run.images[builders], importance=False)
-  core = pathway.class_pathways(built.masks, np.zeros(len(builders)), CORE)[0]
-  one = tuple(mask[None] for mask in core)
   shown = builders[:_WEARERS]
+  first = own(run.images[shown], importance=False)
+  on = 0
+  for start in range(0, len(builders), _BLOCK):
+    part = own(run.images[builders[start : start + _BLOCK]], importance=False)
+    on = on + np.concatenate([m.sum(0).ravel() for m in part.masks])
+  shapes = [m.shape[1:] for m in first.masks]
+  one = pathway.split(on[None] > CORE * len(builders), shapes)
+  core = tuple(mask[0] for mask in one)
   layer = _layer(run)
   for side, chosen, masks in (
-    ('own', shown, tuple(m[: len(shown)] for m in built.masks)),
+    ('own', shown, first.masks),
     ('other', wearers, one),
   ):
     images, prefix = run.images[chosen], f'worn{i}/{side}'
@@ -176,7 +183,7 @@ def _transferred(
     arrays[f'{prefix}/pathway_logits'] = np.asarray(
       target.masked(jnp.asarray(images), masks, off)
     )
-  for j, (mask, kept) in enumerate(zip(built.masks, core)):
+  for j, (mask, kept) in enumerate(zip(first.masks, core)):
     arrays[f'worn{i}/mask{j}'], arrays[f'worn{i}/core{j}'] = mask[0], kept
   off_share = pathway.firing_sparsity(one)[0]
   return {
@@ -187,3 +194,21 @@ def _transferred(
     'rows': {'own': 'own pathway', 'other': 'class pathway'},
     'layers': len(core),
   }
+
+
+def _explained(explainer, images, rows) -> pathway.Explanation:
+  """Explains images by their numbers, on which draws depend."""
+  found = [
+    explainer(image[None], importance=False, first_index=int(row))
+    for image, row in zip(images, rows)
+  ]
+
+  def join(*parts):
+    return np.concatenate(parts)
+
+  return pathway.Explanation(
+    masks=tuple(map(join, *(f.masks for f in found))),
+    logits=join(*(f.logits for f in found)),
+    pathway_logits=join(*(f.pathway_logits for f in found)),
+    method=explainer.name,
+  )

@@ -1,12 +1,12 @@
 """Figures as bytes and files: the same bytes for the same figure."""
 
-import contextlib
 import io
 import os
 import weakref
 from pathlib import Path
 
 import matplotlib
+from etils import epath
 from matplotlib.figure import Figure
 
 DPI = 192  # Of a PNG, twice the size on the page, and of rasters in an SVG.
@@ -45,16 +45,15 @@ def replace(path: str | os.PathLike, content: bytes) -> Path:
   Returns:
     The path.
   """
-  path = Path(path)
+  path = epath.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
   # Beside the target, so that the rename stays on one file system.
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  temporary = path.parent / f'.{path.name}.{os.getpid()}'
   try:
     temporary.write_bytes(content)
-    os.replace(temporary, path)
+    temporary.replace(path)
   finally:
-    with contextlib.suppress(FileNotFoundError):
-      temporary.unlink()
+    temporary.unlink(missing_ok=True)
   return path
 
 

@@ -210,6 +210,16 @@ def test_what_does_not_fit_is_named(changes, message):
       fn(**arguments)
 
 
+def test_what_stands_in_must_fit_and_needs_masks():
+  fn, off = attribution.grad_cam, _off()
+  with pytest.raises(ValueError, match='off holds 1 arrays'):
+    fn(tiny.target(), IMAGES, _masks(), off[:1])
+  with pytest.raises(ValueError, match=r'off\[0\] has shape'):
+    fn(tiny.target(), IMAGES, _masks(), (off[0][1:], off[1]))
+  with pytest.raises(ValueError, match='without masks'):
+    fn(tiny.target(), IMAGES, None, off)
+
+
 def test_integers_without_a_derivative_are_refused():
   with pytest.raises(TargetError, match='no derivative'):
     attribution.gradients(tiny.target(preprocess=False), IMAGES)

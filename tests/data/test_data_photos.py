@@ -134,6 +134,33 @@ def test_a_bomb_of_pixels_is_an_error_of_ours(tmp_path, monkeypatch):
     photos.read(path, 8)
 
 
+def test_a_transparent_colour_of_rgb(tmp_path):
+  image = Image.new('RGB', (8, 8), (10, 20, 30))
+  image.putpixel((0, 0), (1, 2, 3))
+  path = _write(tmp_path / 'a.png', image, transparency=(1, 2, 3))
+  photo = photos.read(path, 8)
+  np.testing.assert_array_equal(photo.pixels[0, 0], 255)
+  np.testing.assert_array_equal(photo.pixels[1, 1], (10, 20, 30))
+
+
+def test_wide_integers_of_small_values_are_grey(tmp_path):
+  values = np.arange(64, dtype=np.int32).reshape(8, 8)
+  path = _write(tmp_path / 'a.tiff', Image.fromarray(values))
+  photo = photos.read(path, 8)
+  np.testing.assert_array_equal(photo.pixels[..., 0], values)
+  assert photo.notes == ('grey',)
+
+
+def test_a_rectangular_size_takes_the_central_part(tmp_path):
+  pixels = np.zeros((8, 8, 3), np.uint8)
+  pixels[2:6] = 100
+  photo = photos.read(
+    _write(tmp_path / 'a.png', Image.fromarray(pixels)), (2, 4)
+  )
+  np.testing.assert_array_equal(photo.pixels, np.full((2, 4, 3), 100))
+  assert photo.notes == ('the central part of 8x8 resized to 4x2',)
+
+
 def test_plain_rgb_costs_no_copy():
   image = Image.fromarray(PIXELS)
   same, notes = images_lib.to_rgb(image)
