@@ -48,12 +48,15 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
     CheckpointError: none there; says what is, and where workdirs are near.
   """
   start = epath.Path(path)
-  # A workdir of a target alone is not looked for in those around it.
-  whole = any((start / name).is_dir() for name in _PRODUCTS)
-  above = (start,) if whole else (start, *list(start.parents)[:3])
-  for place in above if start.exists() else ():
-    if checkpoint_directory(place, stage).exists():
-      return place
+  place = start
+  while not checkpoint_directory(place, stage).exists():
+    # Up from within a run alone: a folder in a run may be a run of its own.
+    inside = place.name in (*_PRODUCTS, _CHECKPOINTS) or place.name.isdigit()
+    if not inside or not place.exists():
+      break
+    place = place.parent
+  else:
+    return place
   folder = next((p for p in (start, *start.parents) if p.exists()), start)
   entries = sorted(folder.iterdir()) if folder.is_dir() else []
   near = [p.name for p in entries if checkpoint_directory(p, stage).exists()]

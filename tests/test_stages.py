@@ -367,7 +367,7 @@ def test_an_unwritable_workdir_is_noticed_at_start(tmp_path, monkeypatch):
     ('gencnp', (), 'stage target trains; add target to config.stages'),
     ('evaluate', (), 'stage gencnp trains; add gencnp to config.stages'),
     ('evaluate', ('target',), 'add gencnp to config.stages'),
-    ('evaluate', ('gencnp',), r'target.checkpoints: there is no checkpoint'),
+    ('evaluate', ('gencnp',), 'there is no checkpoint here of a target'),
     ('report', ('target', 'gencnp'), 'needs the results of stage evaluate'),
   ],
 )

@@ -122,6 +122,14 @@ def test_a_target_alone_does_not_take_the_gencnp_around_it(golden, tmp_path):
     workspace.find(outer / 'inner', 'gencnp')
 
 
+def test_a_new_folder_in_a_run_is_a_run_of_its_own(golden, tmp_path):
+  outer = shutil.copytree(golden, tmp_path / 'outer')
+  (outer / 'new').mkdir()
+  for stage in ('target', 'gencnp'):
+    with pytest.raises(CheckpointError, match='there is no checkpoint here'):
+      workspace.find(outer / 'new', stage)
+
+
 def test_a_run_of_its_own_target_takes_no_other(golden):
   with tiny.in_the_zoo():
     target = gencnp_jax.load_target(golden)
