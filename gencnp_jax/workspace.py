@@ -215,7 +215,8 @@ def check_fitted(
       f'fitted to a model with {known["activations"]}.'
     )
   for field in ('preprocess', 'tap', 'relus', 'layout'):
-    if now[field] != known[field]:
+    # Of before there was the field, nothing is known.
+    if now[field] != known.get(field, now[field]):
       raise ValueError(
         f'target: {field}={now[field]!r}; this GEN-CNP was fitted to a Target '
         f'with {known[field]!r}.'
