@@ -210,10 +210,10 @@ def as_target(model: ResNet, images: data.Dataset) -> gencnp_jax.Target:
 # Compare and show.
 
 
-# NeuronIntGrad and Greedy go through gradients in a loop, which XLA's CPU
-# backend runs slowly for plain convolutions: add them on an accelerator.
 BASELINES = (
   explainers.NeuronMCT,
+  explainers.NeuronIntGrad,
+  explainers.Greedy,
   explainers.OriginalActivation,
   explainers.Random,
 )
