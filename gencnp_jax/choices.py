@@ -35,3 +35,9 @@ def one_of(field: str, value: str, legal: Sequence[str]) -> None:
   raise SettingsError(
     f'{field}: {value!r} is unknown; choose from {", ".join(legal)}.{guess}'
   )
+
+
+def some(names: Sequence[str], most: int) -> str:
+  """Returns the first names in a line, and how many more there are."""
+  more = f' and {len(names) - most} more' if len(names) > most else ''
+  return ', '.join(names[:most]) + more

@@ -1,9 +1,11 @@
-"""What is tapped in a target, as a text for people."""
+"""A target in words: what is tapped in it, and what it is made of."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from gencnp_jax.activations import RELU
 from gencnp_jax.neurons import Traced
@@ -37,3 +39,8 @@ def table(traced: Traced, chosen: Sequence[int]) -> str:
     which = '' if RELU in traced.untapped else 'not ReLUs; '
     lines.append(f'not tapped: {counts} ({which}name them in tap=)')
   return '\n'.join(lines)
+
+
+def in_words(value: Any) -> str:
+  """Returns a module or a function as text: all but where in memory it lies."""
+  return re.sub(r' at 0x[0-9a-f]+', '', ' '.join(repr(value).split()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,23 @@ def masked_activation(
   return p * a if off is None else p * a + (1 - p) * stand_in
 
 
+def masker(
+  masks: Sequence[jax.Array], off: Sequence[jax.Array] | None = None
+) -> Callable[[int, jax.Array], jax.Array]:
+  """Returns `(index, activation) -> masked activation` for `Target.replaced`.
+
+  Args:
+    masks: one a layer, see `masked_activation`.
+    off: likewise; None for zero.
+  """
+
+  def mask(index: int, activation: jax.Array) -> jax.Array:
+    stand_in = None if off is None else off[index]
+    return masked_activation(activation, masks[index], stand_in)
+
+  return mask
+
+
 def _fit(value: jax.Array, like: jax.Array) -> jax.Array:
   return jnp.broadcast_to(value, like.shape)
 
@@ -50,11 +67,7 @@ def check_like(
   Raises:
     TargetError: too few or too many arrays, or a shape that does not broadcast.
   """
-  if len(arrays) != len(shapes):
-    raise TargetError(
-      f'{name} holds {len(arrays)} arrays; the target has {len(shapes)} '
-      'activations, and each needs one.'
-    )
+  check_count(arrays, shapes, name)
   for i, (array, shape) in enumerate(zip(arrays, shapes)):
     legal = (batch, *shape)
     try:
@@ -66,3 +79,14 @@ def check_like(
         f'{name}[{i}] has shape {jnp.shape(array)}; activation {i} of '
         f'{batch} images has shape {legal}.'
       )
+
+
+def check_count(
+  arrays: Sequence[jax.Array], shapes: Sequence[tuple[int, ...]], name: str
+) -> None:
+  """Raises a TargetError where there is not one array an activation."""
+  if len(arrays) != len(shapes):
+    raise TargetError(
+      f'{name} holds {len(arrays)} arrays; the target has {len(shapes)} '
+      'activations, and each needs one.'
+    )

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from flax import struct
 
 from gencnp_jax import activations, contract, description, masking, neurons
-from gencnp_jax.masking import masked_activation as masked_activation
 from gencnp_jax.preprocess import Preprocess as Preprocess
 
 TargetError = contract.TargetError
@@ -124,12 +123,7 @@ class Target:
     if off is not None:
       masking.check_like(off, shapes, images.shape[0], 'off')
 
-    def mask(index, activation):
-      return masked_activation(
-        activation, masks[index], None if off is None else off[index]
-      )
-
-    return self._replay(traced, mask, images)
+    return self._replay(traced, masking.masker(masks, off), images)
 
   def replaced(
     self,

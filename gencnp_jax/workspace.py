@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import zlib
 from typing import Any
 
@@ -20,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gencnp_jax import zoo
+from gencnp_jax import description, zoo
+from gencnp_jax.choices import some
 from gencnp_jax.explainers import Generative
 from gencnp_jax.model import GenCNP
 from gencnp_jax.runtime import checkpoints, devices
@@ -29,6 +29,7 @@ from gencnp_jax.target import Preprocess, Target
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
 _CHECKPOINTS = 'checkpoints'
 _OFF = 'off.npz'
+_LISTED = 8  # names in a message
 _PRODUCTS = {'target': 'target', 'gencnp': 'GEN-CNP'}
 
 
@@ -63,15 +64,11 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
   there = [p.name for p in entries if not p.name.startswith('.')]
   said = f'{path}: there is no checkpoint here of a {_PRODUCTS[stage]}'
   said += '; it ' if folder == start else f'. {folder} exists, and '
-  said += f'holds {_some(there)}.' if there else 'is empty.'
+  said += f'holds {some(there, _LISTED)}.' if there else 'is empty.'
   if near:
-    said += f' Trained ones are in {_some([str(folder / n) for n in near])}.'
+    trained = [str(folder / name) for name in near]
+    said += f' Trained ones are in {some(trained, _LISTED)}.'
   raise checkpoints.CheckpointError(said)
-
-
-def _some(names: list[str]) -> str:
-  more = f' and {len(names) - 8} more' if len(names) > 8 else ''
-  return ', '.join(names[:8]) + more
 
 
 def about(path: epath.PathLike) -> dict[str, Any]:
@@ -197,7 +194,7 @@ def fitted(target: Target, image_shape: tuple[int, ...]) -> dict[str, Any]:
   return {
     'activations': [list(s) for s in shapes],
     'checksum': zlib.crc32(str(list(sums.values())).encode()),
-    'preprocess': re.sub(r' at 0x[0-9a-f]+', '', repr(target.preprocess)),
+    'preprocess': description.in_words(target.preprocess),
     'tap': list(target.tap),
     'relus': None if target.relus is None else list(target.relus),
     'layout': target.layout,

@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 
 from gencnp_jax.explainers import inputs
-from gencnp_jax.masking import check_like, masked_activation
+from gencnp_jax.masking import check_count, check_like, masker
 from gencnp_jax.runtime import devices
 from gencnp_jax.target import Arrays, Preprocess, Target, TargetError
 
@@ -34,12 +34,11 @@ class Wearer:
       masks: one array a layer, or none for the full target.
       delta: added to the activation of `layer`, behind its mask.
     """
-    seen = []
+    seen, mask = [], masker(masks, self.off)
 
     def replace(index, activation):
       if masks:
-        off = None if self.off is None else self.off[index]
-        activation = masked_activation(activation, masks[index], off)
+        activation = mask(index, activation)
       if index == self.layer:
         if delta is not None:
           activation += delta.astype(activation.dtype)
@@ -100,21 +99,16 @@ def rows(
     )
   else:
     classes = inputs.check_classes(classes, target, images)
+  shapes = target.activation_shapes(images.shape[1:])
   if off is not None:
     if masks is None:
       raise ValueError(
         'off is given without masks, under which neurons are off.'
       )
-    shapes = target.activation_shapes(images.shape[1:])
     check_like(off, shapes, len(images), 'off')
   given = () if masks is None else tuple(np.asarray(m) for m in masks)
   if masks is not None:
-    shapes = target.activation_shapes(images.shape[1:])
-    if len(given) != len(shapes):
-      raise ValueError(
-        f'masks holds {len(given)} arrays; the target has {len(shapes)} '
-        'activations, and each needs one.'
-      )
+    check_count(given, shapes, 'masks')
     for i, (mask, shape) in enumerate(zip(given, shapes)):
       if mask.shape not in ((len(images), *shape), (1, *shape)):
         raise ValueError(

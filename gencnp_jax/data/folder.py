@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from gencnp_jax.choices import some
 from gencnp_jax.data import class_names
 from gencnp_jax.data.dataset import Examples, Source
 from gencnp_jax.data.images import decode
@@ -165,5 +166,4 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _some(names: set[str]) -> str:
-  more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-  return ', '.join(sorted(names)[:5]) + more
+  return some(sorted(names), 5)

@@ -93,15 +93,22 @@ def decode(
 def fit(image: Any, image_size: int) -> Any:
   """An RGB image of the wanted side; image_size 0 leaves the size alone."""
   image, _ = to_rgb(image)
-  if not image_size or image.size == (image_size, image_size):
+  return cut(image, image_size, image_size) if image_size else image
+
+
+def cut(image: Any, height: int, width: int) -> Any:
+  """The largest central part of a shape, brought to it by averaging areas."""
+  if image.size == (width, height):
     return image
-  side = min(image.size)
-  left, top = ((extent - side) // 2 for extent in image.size)
-  return image.resize(
-    (image_size, image_size),
-    Image.Resampling.BOX,
-    box=(left, top, left + side, top + side),
-  )
+  across, down = image.size
+  # Compared as integers, so that a side is either kept whole or cut.
+  if across * height > down * width:
+    across = down * width / height
+  else:
+    down = across * height / width
+  left, top = (image.width - across) // 2, (image.height - down) // 2
+  box = (left, top, left + across, top + down)
+  return image.resize((width, height), Image.Resampling.BOX, box=box)
 
 
 def to_rgb(image: Any) -> tuple[Any, tuple[str, ...]]:

@@ -81,7 +81,7 @@ def read(path: Path, size: int | tuple[int, int]) -> Photo:
     with Image.open(path) as image:
       frames = getattr(image, 'n_frames', 1)
       rgb, notes = images_lib.to_rgb(image)
-      pixels = np.array(_cut(rgb, height, width))
+      pixels = np.array(images_lib.cut(rgb, height, width))
   except images_lib.DAMAGE as error:
     raise ValueError(
       f'{path}: not an image that Pillow reads, or a damaged one ({error}).'
@@ -96,14 +96,3 @@ def read(path: Path, size: int | tuple[int, int]) -> Photo:
   if notes:
     logging.info('%s: %s.', path, ', '.join(notes))
   return Photo(path, pixels, rgb.size, notes)
-
-
-def _cut(image: Image.Image, height: int, width: int) -> Image.Image:
-  """Cuts the largest central part of a shape, and averages its areas."""
-  if image.size == (width, height):
-    return image
-  scale = min(image.width / width, image.height / height)
-  across, down = scale * width, scale * height
-  left, top = (image.width - across) // 2, (image.height - down) // 2
-  box = (left, top, left + across, top + down)
-  return image.resize((width, height), Image.Resampling.BOX, box=box)

@@ -38,9 +38,9 @@ def measure(run: Run, layer: int) -> list[dict[str, Any]]:
   shapes = target.activation_shapes(images.shape[1:])
   rows = []
 
-  def add(method, parts, off=own.off):
+  def add(method, masked, off=own.off):
     cams, counts = [], []
-    for part, masks in parts:
+    for part, masks in masked:
       cams.append(
         attribution.grad_cam(target, images[part], masks, off, layer=layer)
       )
@@ -50,22 +50,22 @@ def measure(run: Run, layer: int) -> list[dict[str, Any]]:
     found = peaks(np.concatenate(cams))
     rows.append({'method': method, 'sparsity': sparsity, **found})
 
-  add('Full target', ((part, None) for part in _parts(len(images))), None)
+  add('Full target', ((part, None) for part in parts(len(images))), None)
   for name in methods.named(run.config):
     if name == 'gencnp':
-      parts = (
+      masked = (
         (part, own(images[part], importance=False).masks)
-        for part in _parts(len(images))
+        for part in parts(len(images))
       )
-      add(methods.TITLES[name], parts)
+      add(methods.TITLES[name], masked)
     elif run.config.evaluate.pathways:
       sizes = tuple(int(np.prod(shape)) for shape in shapes)
       kept = methods.read_pathways(run.evaluate_folder, name, sizes)
-      parts = (
+      masked = (
         (part, pathway.unpack(kept.bits[part], shapes))
-        for part in _parts(len(images))
+        for part in parts(len(images))
       )
-      add(methods.TITLES[name], parts)
+      add(methods.TITLES[name], masked)
   return rows
 
 
@@ -106,6 +106,7 @@ def table(rows: Sequence[dict[str, Any]], positions: int) -> Table:
   )
 
 
-def _parts(count: int) -> Iterator[slice]:
+def parts(count: int) -> Iterator[slice]:
+  """Yields which images have their masks unpacked together."""
   for start in range(0, count, _BLOCK):
     yield slice(start, min(start + _BLOCK, count))

@@ -25,8 +25,6 @@ CORE = 0.5
 _CLASSES, _WEARERS = 2, 4
 # Steps of integrated gradients.
 _STEPS = 64
-# Images whose masks are held at a time.
-_BLOCK = 512
 
 
 def settled(run: Run) -> dict[str, Any]:
@@ -46,7 +44,6 @@ def settled(run: Run) -> dict[str, Any]:
 def measure(run: Run) -> dict[str, Any]:
   """Finds images, pathways, and what each looks at; writes the arrays."""
   with precise():
-    classes = _classes(run)
     rows = _rows(run)
     shown = _chosen(rows, run.config.experiments.pictured, run.config.seed)
     arrays = {'images': run.images[shown]}
@@ -59,7 +56,7 @@ def measure(run: Run) -> dict[str, Any]:
   folder = run.folder('pictures')
   methods.write_arrays(folder / PICTURES, **arrays)
   return {
-    'classes': classes[shown].tolist(),
+    'classes': run.details['predictions'][shown].tolist(),
     'gaps': gaps,
     'peaks': peaks,
     'positions': int(arrays[f'cam/{FULL}'][0].size),
@@ -74,17 +71,12 @@ def _sparsity(run: Run) -> float:
   return run.config.evaluate.sparsity or methods.possible(run, mean)
 
 
-def _classes(run: Run) -> np.ndarray:
-  """Returns the target's class of each image, where it gets it right."""
-  return run.details['predictions']
-
-
 def _rows(run: Run) -> dict[int, np.ndarray]:
   """Returns the images of each class that the target gets right.
 
   All of them where there are no labels, or none is right.
   """
-  said = _classes(run)
+  said = run.details['predictions']
   right = said == (said if run.labels is None else run.labels)
   right |= not right.any()
   rows = {int(c): np.flatnonzero((said == c) & right) for c in np.unique(said)}
@@ -130,7 +122,6 @@ def _heats(run: Run, shown: np.ndarray, arrays: dict[str, Any]) -> list[dict]:
       )
     found = _explained(explainer, images, shown)
     title = methods.TITLES[name]
-    arrays[f'logits/{FULL}'] = found.logits
     arrays[f'logits/{title}'] = found.pathway_logits
     arrays[f'cam/{title}'] = attribution.grad_cam(
       target, images, found.masks, off, layer=layer
@@ -138,6 +129,7 @@ def _heats(run: Run, shown: np.ndarray, arrays: dict[str, Any]) -> list[dict]:
     arrays[f'gradient/{title}'] = attribution.saliency(
       attribution.gradients(target, images, found.masks, off)
     )
+  arrays[f'logits/{FULL}'] = found.logits  # The same by any method.
   return [
     {'rise': float(rise), 'gap': float(gap)}
     for rise, gap in zip(integrated.rise, integrated.gap)
@@ -162,9 +154,9 @@ def _transferred(
   shown = builders[:_WEARERS]
   first = own(run.images[shown], importance=False)
   on = 0
-  for start in range(0, len(builders), _BLOCK):
-    part = own(run.images[builders[start : start + _BLOCK]], importance=False)
-    on = on + np.concatenate([m.sum(0).ravel() for m in part.masks])
+  for part in heat_peaks.parts(len(builders)):
+    built = own(run.images[builders[part]], importance=False)
+    on = on + np.concatenate([m.sum(0).ravel() for m in built.masks])
   shapes = [m.shape[1:] for m in first.masks]
   one = pathway.split(on[None] > CORE * len(builders), shapes)
   core = tuple(mask[0] for mask in one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from gencnp_jax import description
 from gencnp_jax.data import Dataset
 from gencnp_jax.explainers import base, explained_dataset, inputs
 from gencnp_jax.runtime import devices, progress, workdir
@@ -66,7 +67,7 @@ def explain_dataset(
     if batch_size is None and before is not None:
       batch_size = before['batch_size']
     about = _about(explainer, images, batch_size, shard_size, importance)
-    _check_same_run(folder, before, about, _defaults(explainer, 'explainer.'))
+    _check_same_run(folder, before, about, _defaults(explainer))
     _remove_half_written(folder)
     about['shards'] = _whole_shards(folder, before)
     parts = explained_dataset.parts_of(about)
@@ -105,7 +106,7 @@ def _about(explainer, images, batch_size, shard_size, importance):
     'kind': explained_dataset.KIND,
     'format': explained_dataset.FORMAT,
     'method': explainer.name,
-    **_describe(explainer, 'explainer.'),
+    **_describe(explainer),
     'images': len(images),
     'image_shape': list(images.shape[1:]),
     'image_dtype': str(images.dtype),
@@ -116,30 +117,36 @@ def _about(explainer, images, batch_size, shard_size, importance):
   }
 
 
-def _describe(node: base.Explainer | Target, prefix: str) -> dict[str, Any]:
+def _describe(explainer: base.Explainer) -> dict[str, Any]:
   """Returns an explainer's fields: digests of arrays, the others in words."""
   described = {}
-  for field in dataclasses.fields(node):
-    name, value = prefix + field.name, getattr(node, field.name)
-    if isinstance(value, Target):
-      described |= _describe(value, f'{name}.')
-    elif not _is_plain(value) and field.metadata.get('pytree_node', True):
+  for name, field, value in _fields(explainer, 'explainer.'):
+    if not _is_plain(value) and field.metadata.get('pytree_node', True):
       described[f'{name}_sha256'] = _digest(value)
     else:
       described[name] = _in_words(value)
   return described
 
 
-def _defaults(node: base.Explainer | Target, prefix: str) -> dict[str, Any]:
+def _defaults(explainer: base.Explainer) -> dict[str, Any]:
   """Returns what a field was before there was such a field."""
-  defaults = {}
+  return {
+    name: _in_words(field.default)
+    for name, field, _ in _fields(explainer, 'explainer.')
+    if field.default is not dataclasses.MISSING
+  }
+
+
+def _fields(
+  node: base.Explainer | Target, prefix: str
+) -> Iterator[tuple[str, dataclasses.Field, Any]]:
+  """Yields name, field and value, those of a target in their place."""
   for field in dataclasses.fields(node):
     name, value = prefix + field.name, getattr(node, field.name)
     if isinstance(value, Target):
-      defaults |= _defaults(value, f'{name}.')
-    elif field.default is not dataclasses.MISSING:
-      defaults[name] = _in_words(field.default)
-  return defaults
+      yield from _fields(value, f'{name}.')
+    else:
+      yield name, field, value
 
 
 def _is_plain(value: Any) -> bool:
@@ -147,10 +154,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _in_words(value: Any) -> Any:
-  if _is_plain(value):
-    return value
-  # Modules and functions: all but where in memory they lie.
-  return re.sub(r' at 0x[0-9a-f]+', '', ' '.join(repr(value).split()))
+  return value if _is_plain(value) else description.in_words(value)
 
 
 def _digest(tree: Any) -> str:

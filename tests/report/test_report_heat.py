@@ -5,17 +5,12 @@ from matplotlib.figure import Figure
 
 from gencnp_jax.report import gallery as galleries
 from gencnp_jax.report import heat, palette, plot
-from tests.report import demo
+from tests.report import demo, figures
 
 
 @pytest.fixture
 def axes():
   return Figure((1, 1)).add_axes((0, 0, 1, 1))
-
-
-def _texts(figure):
-  found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
-  return [text for text in found if text]
 
 
 def _colors(figure, text):
@@ -30,16 +25,6 @@ def _heats(k, size=4, seed=0):
 def _cells(figure):
   """The axes that show an image or a heat map, not the colour scale."""
   return [axes for axes in figure.axes if axes.images]
-
-
-def _check_inside(figure):
-  """Nothing is cut off, and no two cells overlap."""
-  tight = figure.get_tightbbox().extents
-  assert (tight[:2] >= 0).all()
-  assert (tight[2:] <= figure.get_size_inches()).all()
-  boxes = [axes.get_window_extent().shrunk(0.99, 0.99) for axes in figure.axes]
-  for i, box in enumerate(boxes):
-    assert not box.count_overlaps(boxes[:i])
 
 
 # pixels
@@ -232,7 +217,7 @@ def test_a_gallery_is_a_row_an_image_and_a_column_a_method():
   lefts = {round(axes.get_position().x0, 6) for axes in cells}
   tops = {round(axes.get_position().y1, 6) for axes in cells}
   assert (len(lefts), len(tops)) == (3, 3)
-  assert {'Grad-CAM', 'GEN-CNP', 'row 0', 'row 2'} <= set(_texts(figure))
+  assert {'Grad-CAM', 'GEN-CNP', 'row 0', 'row 2'} <= set(figures.texts(figure))
 
 
 def test_a_gallery_draws_each_heat_in_its_place(axes):
@@ -250,7 +235,7 @@ def test_a_gallery_of_gradients():
   np.testing.assert_array_equal(
     cells[3].images[0].get_array(), heats['Full'][1]
   )
-  assert any('gradient' in text for text in _texts(figure))
+  assert any('gradient' in text for text in figures.texts(figure))
 
 
 def test_notes_of_another_class_are_orange_and_explained():
@@ -261,7 +246,7 @@ def test_notes_of_another_class_are_orange_and_explained():
   mark = '✗  another class than without the pathway'
   assert _colors(figure, mark) == [palette.ORANGE]
   same = _gallery(2, notes={'GEN-CNP': said[:1] * 2})
-  assert not any('✗' in text for text in _texts(same))
+  assert not any('✗' in text for text in figures.texts(same))
 
 
 def test_a_line_below_a_heading():
@@ -292,7 +277,7 @@ def test_nothing_in_a_gallery_overlaps(k, columns):
     ['a European fire salamander from behind'] * k,
     notes={name: said for name in NAMES[:columns]},
   )
-  _check_inside(figure)
+  figures.check_inside(figure)
   cells = _cells(figure)
   sizes = [size for a in cells for size in a.get_window_extent().bounds[2:]]
   np.testing.assert_allclose(sizes, 100 * galleries.CELL, rtol=1e-6)
@@ -357,14 +342,14 @@ def test_transferred_has_two_parts_of_three_rows(axes):
   expected = _overlay(axes, _heats(2, seed=3)[1], demo.pictures(2, seed=1)[1])
   last = cells[-1].images[1].get_array()
   np.testing.assert_array_equal(last, expected[1].get_array())
-  texts = _texts(figure)
+  texts = figures.texts(figure)
   assert texts.count('image') == texts.count('Grad-CAM,\nfull target') == 2
   assert {'monarch', OWN, CORE, 'Their own pathways'} <= set(texts)
 
 
 def test_transferred_says_what_it_is_made_of():
   words = 'neurons on in more than half of 40 images'
-  assert words in _texts(_transferred(class_pathway=words))
+  assert words in figures.texts(_transferred(class_pathway=words))
 
 
 def test_transferred_notes_stand_in_their_part():
@@ -372,15 +357,15 @@ def test_transferred_notes_stand_in_their_part():
   figure = _transferred(
     own_notes={FULL: [lost] * 3}, other_notes={FULL: [kept] * 2}
   )
-  texts = _texts(figure)
+  texts = figures.texts(figure)
   assert (texts.count('✗ dog 40 %'), texts.count('cat 90 %')) == (3, 2)
   assert any('another class' in text for text in texts)
-  _check_inside(figure)
+  figures.check_inside(figure)
 
 
 @pytest.mark.parametrize('k, m', [(1, 1), (8, 3)])
 def test_nothing_in_transferred_overlaps(k, m):
-  _check_inside(_transferred(k, m))
+  figures.check_inside(_transferred(k, m))
 
 
 def test_transferred_names_the_part_that_does_not_fit():

@@ -4,7 +4,7 @@ import pytest
 
 from gencnp_jax.report import layer_panels, layers, maps, palette, plot
 from gencnp_jax.report.sheet import Sheet
-from tests.report import demo
+from tests.report import demo, figures
 
 SHAPES = ((4, 4, 6), (2, 2, 8), (10,))
 NAMES = tuple(f'class {i}' for i in range(10))
@@ -15,24 +15,10 @@ def _masks(shapes=SHAPES, seed=0, share=0.4):
   return tuple(random.random(shape) < share for shape in shapes)
 
 
-def _texts(figure):
-  found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
-  return [text for text in found if text]
-
-
 def _images(figure, name):
   """The maps and strips of a colour map, not the pictures."""
   found = [image for axes in figure.axes for image in axes.images]
   return [i for i in found if i.get_array().ndim == 2 and i.cmap.name == name]
-
-
-def _check_inside(figure):
-  tight = figure.get_tightbbox().extents
-  assert (tight[:2] >= 0).all()
-  assert (tight[2:] <= figure.get_size_inches()).all()
-  boxes = [axes.get_window_extent().shrunk(0.99, 0.99) for axes in figure.axes]
-  for i, box in enumerate(boxes):
-    assert not box.count_overlaps(boxes[:i])
 
 
 # sheet and maps
@@ -122,7 +108,7 @@ def test_a_pathway_has_a_map_a_layer_on_one_scale():
 
 def test_a_pathway_counts_its_neurons():
   masks = _masks()
-  texts = _texts(_pathway(masks, title='a horse'))
+  texts = figures.texts(_pathway(masks, title='a horse'))
   on = masks[0].sum()
   assert f'{on} of 96  ({100 * on / 96:.1f} %)' in texts
   assert {'a horse', 'ReLU 1', 'ReLU 3', '4×4×6', '10'} <= set(texts)
@@ -131,7 +117,7 @@ def test_a_pathway_counts_its_neurons():
 
 
 def test_layers_have_the_names_given():
-  texts = _texts(_pathway(layer_names=['stem', 'block', 'head']))
+  texts = figures.texts(_pathway(layer_names=['stem', 'block', 'head']))
   assert {'stem', 'block', 'head'} <= set(texts)
   assert 'ReLU 1' not in texts
   with pytest.raises(ValueError, match='2 layer names for masks of 3 layers'):
@@ -174,7 +160,7 @@ def test_channels_of_a_class_core_are_stacked():
 def test_a_class_core_splits_the_counts():
   masks, core = _masks(), _masks(seed=1)
   figure = _pathway(masks, class_core=core)
-  texts = _texts(figure)
+  texts = figures.texts(figure)
   shared = sum((m & c).sum() for m, c in zip(masks, core))
   on, size = sum(m.sum() for m in masks), sum(c.sum() for c in core)
   for number, words in (
@@ -211,7 +197,7 @@ def test_a_class_core_splits_the_maps_on_one_scale():
 
 def test_a_core_of_the_pathway_itself():
   masks = _masks()
-  texts = _texts(_pathway(masks, class_core=masks))
+  texts = figures.texts(_pathway(masks, class_core=masks))
   assert any('(100 % of the pathway)' in text for text in texts)
   assert any('off (0 % of the core)' in text for text in texts)
 
@@ -229,19 +215,19 @@ def test_a_core_of_other_shapes():
 def test_nothing_in_a_pathway_overlaps(shapes, core):
   masks = _masks(shapes)
   core = _masks(shapes, seed=1) if core else None
-  _check_inside(_pathway(masks, class_core=core, title='a title'))
+  figures.check_inside(_pathway(masks, class_core=core, title='a title'))
 
 
 def test_a_pathway_of_nothing():
   masks = tuple(np.zeros(shape, bool) for shape in SHAPES)
   figure = _pathway(masks, class_core=masks)
-  _check_inside(figure)
-  texts = _texts(figure)
+  figures.check_inside(figure)
+  texts = figures.texts(figure)
   assert '0 of 10  (0.0 %)' in texts and '0 of 6 channels' in texts
 
 
 def test_a_pathway_of_fully_connected_layers_has_no_scale_of_maps():
-  texts = _texts(
+  texts = figures.texts(
     _pathway(_masks([(10,), (5,)]), class_core=_masks([(10,), (5,)]))
   )
   assert not any('at a position' in text for text in texts)
@@ -264,7 +250,7 @@ def _card(masks=None, before=0, after=0, names=NAMES, image=None, **arguments):
 
 def test_the_card_says_that_the_prediction_is_the_same():
   figure = _card(title='horse.png', method='DGR')
-  texts = _texts(figure)
+  texts = figures.texts(figure)
   words = 'The prediction is the same: class 0, 75 % → 75 % with the pathway'
   assert words in texts and 'horse.png' in texts
   assert f'DGR, {maps.summary(_masks())}' in texts
@@ -302,7 +288,7 @@ def test_the_card_of_few_and_many_classes(classes, bars):
   names = [f'European fire salamander {i}' for i in range(classes)]
   figure = _card(names=names)
   assert len(_bars(figure).get_yticklabels()) == bars
-  _check_inside(figure)
+  figures.check_inside(figure)
 
 
 def test_the_card_has_a_picture_for_each_heat():
@@ -320,13 +306,13 @@ def test_the_card_has_a_picture_for_each_heat():
     figure = _card(**given)
     cells = [a for a in figure.axes if a.images]
     assert len(cells) == pictures + 3
-    texts = _texts(figure)
+    texts = figures.texts(figure)
     assert sum('Grad-CAM' in text for text in texts) == len(given) - (
       'pathway_gradient' in given
     )
     scale = any('map’s maximum' in text for text in texts)
     assert scale == ('cam' in given)
-    _check_inside(figure)
+    figures.check_inside(figure)
   np.testing.assert_array_equal(cells[3].images[0].get_array(), heats[2])
 
 
@@ -336,7 +322,7 @@ def test_the_card_maps_the_layers_on_one_scale():
   shown = _images(figure, 'viridis')
   np.testing.assert_allclose(shown[0].get_array(), 100 * masks[0].mean(-1))
   assert len({image.get_clim() for image in shown}) == 1
-  assert f'{100 * masks[2].mean():.1f} % on' in _texts(figure)
+  assert f'{100 * masks[2].mean():.1f} % on' in figures.texts(figure)
 
 
 @pytest.mark.parametrize(
@@ -350,7 +336,7 @@ def test_the_card_maps_the_layers_on_one_scale():
 )
 def test_the_card_of_few_and_many_layers(shapes, lines):
   figure = _card(_masks(shapes))
-  _check_inside(figure)
+  figures.check_inside(figure)
   assert figure.get_size_inches()[0] == palette.WIDTH
   layers = [a for a in figure.axes if a.get_title().startswith('ReLU')]
   tops = {round(a.get_position().y1, 6) for a in layers}
@@ -363,7 +349,7 @@ def test_the_card_of_a_normalised_image(shape):
   figure = _card(image=image, cam=np.eye(2))
   shown = figure.axes[0].images[0].get_array()
   assert (shown.shape, shown.min(), shown.max()) == ((*shape[:2], 3), 0, 1)
-  _check_inside(figure)
+  figures.check_inside(figure)
 
 
 def test_the_card_refuses_other_logits():
