@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import traceback
+from collections.abc import Iterator
 from typing import NoReturn
 
+from absl import logging
+
+from gencnp_jax.runtime import preemption, processes
+
 _TRACEBACK = 'GENCNP_TRACEBACK'
+_INTERRUPTED = 130
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[None]:
+  """Turns what ends a command into a message and an exit code.
+
+  1: an error of ours, in one message. 42: preempted; 130: Ctrl-C; both go on
+  when started again. A traceback is left to errors that nobody has foreseen.
+  """
+  try:
+    with preemption.watched():
+      yield
+  except (ValueError, OSError) as error:
+    stop(error)
+  except preemption.Preempted as ended:
+    if processes.is_first():
+      logging.warning(
+        'Preempted: %s; the same command goes on from there.', ended.saved
+      )
+    raise
+  except KeyboardInterrupt:
+    _leave(
+      'Interrupted. What was saved is whole; the same command goes on from it.',
+      _INTERRUPTED,
+    )
+  except Exception:
+    if not processes.several():
+      raise
+    _leave(traceback.format_exc(), 1)
 
 
 def stop(error: Exception) -> NoReturn:
@@ -20,4 +57,12 @@ def stop(error: Exception) -> NoReturn:
   lines = str(error).strip().splitlines()
   if 'Traceback (most recent call last):' in map(str.strip, lines):
     lines = lines[-1:]
-  sys.exit('Error: ' + '\n'.join(lines))
+  _leave('Error: ' + '\n'.join(lines), 1)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+  """Ends this process, and the others of its run."""
+  if processes.several():
+    processes.leave(message, code)
+  print(message, file=sys.stderr)
+  sys.exit(code)

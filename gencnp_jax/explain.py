@@ -48,7 +48,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'What is {argv[1:]}? Name images by --image=.')
   console.set_up()
   compilation.use_cache()
-  try:
+  with command_line.guarded():
     image_files.explain_files(
       _WORKDIR.value,
       _IMAGE.value,
@@ -57,8 +57,6 @@ def main(argv: list[str]) -> None:
       _OUT.value,
       None if _LAYER.value is None else _LAYER.value - 1,
     )
-  except (ValueError, OSError) as error:
-    command_line.stop(error)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -26,7 +26,13 @@ from gencnp_jax import (
 from gencnp_jax.choices import SettingsError, one_of
 from gencnp_jax.explainers import Generative, inputs
 from gencnp_jax.model import size as size_lib
-from gencnp_jax.runtime import devices, memory, run_log
+from gencnp_jax.runtime import (
+  devices,
+  memory,
+  preemption,
+  processes,
+  run_log,
+)
 from gencnp_jax.runtime import workdir as workdir_lib
 from gencnp_jax.target import Target
 
@@ -80,8 +86,12 @@ def fit(
     )
   known = workspace.fitted(target, images.shape[1:])
   _check_size(target, images, config, memory_gb)
-  with _directory(workdir, config, images, known) as directory:
-    if not (directory / 'gencnp' / products.DONE).exists():
+  with (
+    preemption.watched(),
+    _directory(workdir, config, images, known) as directory,
+  ):
+    done = (directory / 'gencnp' / products.DONE).exists
+    if not processes.from_first(done):
       _distil(target, images, config, directory, known)
     return workspace.load_explainer(directory, target)
 
@@ -178,6 +188,10 @@ def _directory(
 ) -> Iterator[epath.Path]:
   """Opens the workdir, or a folder that is removed again."""
   if path is None:
+    if processes.several():
+      raise ValueError(
+        'workdir=None: several processes need a folder that all of them see.'
+      )
     with tempfile.TemporaryDirectory() as folder:
       yield epath.Path(folder)
     return

@@ -123,6 +123,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
   _check(
     'data.validation_share', config.data.validation_share, _share, 'in [0, 1)'
   )
+  _check(
+    'runtime.dispatch_seconds',
+    config.runtime.dispatch_seconds,
+    _above_zero,
+    'above 0',
+  )
   for field in (
     'data.limit',
     'data.image_size',

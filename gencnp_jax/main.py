@@ -12,13 +12,27 @@ from etils import epath
 from ml_collections import config_flags
 
 from gencnp_jax import command_line, ops, stages
-from gencnp_jax.runtime import compilation, console
+from gencnp_jax.runtime import cluster, compilation, console, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
   'config', None, 'A file in configs/, and after a colon its variant.'
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Where everything goes; default: runs/<config name>.'
+)
+_COORDINATOR = flags.DEFINE_string(
+  'coordinator',
+  None,
+  'HOST:PORT of process 0, where JAX does not detect the cluster by itself.',
+)
+_PROCESSES = flags.DEFINE_integer(
+  'num_processes', None, 'How many processes run this command.'
+)
+_PROCESS = flags.DEFINE_integer(
+  'process_id', None, 'Which of them this one is, from 0.'
+)
+_TIMEOUT = flags.DEFINE_integer(
+  'cluster_timeout', 300, 'Seconds to wait for the other processes.'
 )
 flags.mark_flag_as_required('config')
 
@@ -32,10 +46,13 @@ def main(argv: list[str]) -> None:
   ops.keep_freed_memory()
   config = _CONFIG.value
   workdir = _WORKDIR.value or os.path.join('runs', config.name)
-  try:
+  with command_line.guarded():
+    cluster.start(
+      _COORDINATOR.value, _PROCESSES.value, _PROCESS.value, _TIMEOUT.value
+    )
+    if not processes.is_first():
+      console.hush()
     stages.run(config, epath.Path(workdir))
-  except ValueError as error:
-    command_line.stop(error)
 
 
 def parse_flags(argv: list[str]) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 from typing import Any
 
 import flax
@@ -18,7 +17,7 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, workspace
-from gencnp_jax.runtime import checkpoints
+from gencnp_jax.runtime import checkpoints, processes
 
 RESULTS = 'results.json'
 DONE = 'done.json'
@@ -27,9 +26,10 @@ DONE = 'done.json'
 def is_trained(directory: epath.Path, stage: str) -> bool:
   """True, and says so, where a stage's product is in the workdir."""
   marker = directory / stage / DONE
-  if marker.exists():
+  done = processes.from_first(marker.exists)
+  if done:
     logging.info('%s is there: stage %s is skipped.', marker, stage)
-  return marker.exists()
+  return done
 
 
 def is_evaluated(
@@ -42,6 +42,10 @@ def is_evaluated(
     section: the config's section, as JSON gives it back.
     quiet: say nothing where they are.
   """
+  return processes.from_first(lambda: _is_evaluated(folder, section, quiet))
+
+
+def _is_evaluated(folder, section, quiet) -> bool:
   path = folder / RESULTS
   if not path.exists():
     return False
@@ -69,6 +73,10 @@ def take_target(config: Any, directory: epath.Path) -> None:
   Raises:
     ValueError: no target there, another model, or an interrupted training.
   """
+  processes.from_first(lambda: _take_target(config, directory))
+
+
+def _take_target(config: Any, directory: epath.Path) -> None:
   source = epath.Path(config.target.workdir) / 'target'
   destination = directory / 'target'
   if destination.exists():
@@ -83,11 +91,21 @@ def take_target(config: Any, directory: epath.Path) -> None:
       f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
     )
   _check_finished(source.parent, 'target')
-  forget(directory, 'target')
+  _forget(directory, 'target')
   # Under a temporary name first: half a copy is never taken for a target.
   temporary = directory / f'.target.{os.getpid()}'
-  shutil.copytree(source, temporary)
-  temporary.replace(destination)
+  _copy(source, temporary)
+  temporary.rename(destination)
+
+
+def _copy(source: epath.Path, destination: epath.Path) -> None:
+  """Copies a folder, from and to any file system."""
+  destination.mkdir(parents=True, exist_ok=True)
+  for path in source.iterdir():
+    if path.is_dir():
+      _copy(path, destination / path.name)
+    else:
+      path.copy(destination / path.name, overwrite=True)
 
 
 def forget(directory: epath.Path, stage: str) -> None:
@@ -97,6 +115,10 @@ def forget(directory: epath.Path, stage: str) -> None:
     directory: the workdir.
     stage: target or gencnp.
   """
+  processes.from_first(lambda: _forget(directory, stage))
+
+
+def _forget(directory: epath.Path, stage: str) -> None:
   stale = ['evaluate', 'experiments']
   if stage == 'target':
     stale += ['gencnp', 'variants']

@@ -118,6 +118,7 @@ def defaults() -> ml_collections.ConfigDict:
 
   runtime = config.runtime = ml_collections.ConfigDict()
   runtime.steps_per_dispatch = 0  # 0: one on CPU, many on GPU and TPU.
+  runtime.dispatch_seconds = 5.0  # Longest dispatch: a run ends between two.
   runtime.checkpoint_every = 0  # Steps; 0 = an epoch.
   runtime.evaluate_every = 0  # Steps; 0 = an epoch.
   runtime.tensorboard = False  # Needs the extra `tensorboard`.

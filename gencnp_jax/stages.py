@@ -24,7 +24,13 @@ from gencnp_jax.experiments import (
   registry,
 )
 from gencnp_jax.experiments.run import Run
-from gencnp_jax.runtime import devices, workdir
+from gencnp_jax.runtime import (
+  devices,
+  files,
+  preemption,
+  processes,
+  workdir,
+)
 
 
 def run(config: Any, path: epath.PathLike) -> None:
@@ -41,10 +47,13 @@ def run(config: Any, path: epath.PathLike) -> None:
   for name in ('target', 'gencnp'):
     if name in chosen:
       devices.share(config[name].batch_size, f'config.{name}.batch_size')
+  processes.check_same(
+    'setting',
+    {'workdir': str(path), **workdir.flat(config.to_dict(), 'config.')},
+    'Start the same command on all hosts.',
+  )
   with workdir.open_workdir(path) as directory:
-    if not any(directory.glob('*/*')):
-      # A run that failed before it made anything binds no later one.
-      (directory / workdir.CONFIG).unlink(missing_ok=True)
+    processes.from_first(lambda: _unbind(directory))
     workdir.check_config(
       directory,
       config.to_dict(),
@@ -55,6 +64,7 @@ def run(config: Any, path: epath.PathLike) -> None:
       config, directory, _Lazy(lambda: data.load(config.data, config.seed))
     )
     for name in chosen:
+      preemption.check()
       start = time.monotonic()
       _STAGES[name](this)
       logging.info('Stage %s: %.0f s.', name, time.monotonic() - start)
@@ -78,17 +88,16 @@ def evaluate(run: Run) -> None:
     return
   generative = run.generative
   # What is there was measured with other settings, in part or in whole.
-  for path in (folder / products.RESULTS, *folder.glob('*.csv')):
-    path.unlink(missing_ok=True)
+  processes.from_first(lambda: _remove_results(folder))
   content = methods.measure(run, generative, folder)
   tables = faithfulness.tables(
     content['rows'], paper.data_set(run), run.config.target.model
   )
   curve = report_lib.comparison.curve_tables(content['curve'])
   for table in (*tables, *curve):
-    (folder / f'{table.slug}.csv').write_text(table.to_csv())
+    files.write_text(folder / f'{table.slug}.csv', table.to_csv())
   # One table of the curve says enough on a console; the report has them all.
-  for table in (*tables, *curve[:1]):
+  for table in (*tables, *curve[:1]) if processes.is_first() else ():
     print(table.to_text(), end='\n\n', flush=True)
   # Last: where it is, the stage is done.
   content |= {'settings': section, 'facts': _facts(run, content)}
@@ -103,12 +112,27 @@ def experiments(run: Run) -> None:
 
 def report(run: Run) -> None:
   """Writes tables, figures and report.html from what the others left."""
+  processes.from_first(lambda: _report(run))
+
+
+def _report(run: Run) -> None:
   if not (run.evaluate_folder / products.RESULTS).exists():
     raise ValueError(
       f'{run.directory}: stage report needs the results of stage evaluate; add '
       'it to config.stages.'
     )
   logging.info('Report: %s', main_report.write_report(run))
+
+
+def _unbind(directory: epath.Path) -> None:
+  """Lets a run that failed before it made anything bind no later one."""
+  if not any(directory.glob('*/*')):
+    (directory / workdir.CONFIG).unlink(missing_ok=True)
+
+
+def _remove_results(folder: epath.Path) -> None:
+  for path in (folder / products.RESULTS, *folder.glob('*.csv')):
+    path.unlink(missing_ok=True)
 
 
 _STAGES = {

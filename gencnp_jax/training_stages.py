@@ -13,7 +13,7 @@ from typing import Any
 from etils import epath
 
 from gencnp_jax import data, explainers, products, training, workspace
-from gencnp_jax.runtime import checkpoints, devices, workdir
+from gencnp_jax.runtime import checkpoints, devices, processes, workdir
 from gencnp_jax.target import Preprocess, Target
 
 
@@ -96,6 +96,11 @@ def distil(
 
 
 def _train(config, section, directory, stage, task, frozen, loaded, about):
+  processes.check_same(
+    'data set',
+    {'checksum': processes.digest(loaded.train.images, loaded.train.labels)},
+    'Give all hosts the same files.',
+  )
   products.forget(directory, stage)
   where = workspace.checkpoint_directory(directory, stage)
   with checkpoints.Checkpoints(where, about) as saved:
@@ -110,5 +115,6 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
       crop_pad=config.data.crop_pad if section.augment else 0,
       flip=config.data.flip and section.augment,
       runtime=config.runtime,
+      section=f'config.{stage}.',
     )
   workdir.write_json(directory / stage / products.DONE, about)

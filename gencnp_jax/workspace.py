@@ -10,7 +10,6 @@ workdir/report.html
 from __future__ import annotations
 
 import dataclasses
-import os
 import zlib
 from typing import Any
 
@@ -23,7 +22,7 @@ from gencnp_jax import description, zoo
 from gencnp_jax.choices import some
 from gencnp_jax.explainers import Generative
 from gencnp_jax.model import GenCNP
-from gencnp_jax.runtime import checkpoints, devices
+from gencnp_jax.runtime import checkpoints, devices, files, processes
 from gencnp_jax.target import Preprocess, Target
 
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
@@ -227,7 +226,7 @@ def check_fitted(
 
 def has_off(workdir: epath.PathLike) -> bool:
   """Returns whether what stands in for off neurons has been written."""
-  return (epath.Path(workdir) / 'gencnp' / _OFF).exists()
+  return processes.from_first((epath.Path(workdir) / 'gencnp' / _OFF).exists)
 
 
 def read_off(
@@ -244,8 +243,4 @@ def read_off(
 def write_off(workdir: epath.PathLike, off: tuple[np.ndarray, ...]) -> None:
   """Writes what stands in for off neurons."""
   path = epath.Path(workdir) / 'gencnp' / _OFF
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  with temporary.open('wb') as file:
-    np.savez(file, *off)
-  temporary.replace(path)
+  files.write(path, lambda file: np.savez(file, *off))

@@ -66,6 +66,7 @@ BAD = [
   ('evaluate.batch_size', -1, '0 or more'),
   ('evaluate.examples', -1, '0 or more'),
   ('runtime.steps_per_dispatch', -1, '0 or more'),
+  ('runtime.dispatch_seconds', 0.0, 'above 0'),
   ('runtime.checkpoint_every', -1, '0 or more'),
   ('runtime.evaluate_every', -1, '0 or more'),
 ]

@@ -12,7 +12,7 @@ from flax import struct
 
 from gencnp_jax.explainers import inputs
 from gencnp_jax.masking import check_count, check_like, masker
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Arrays, Preprocess, Target, TargetError
 
 
@@ -58,7 +58,7 @@ class Rows(NamedTuple):
 
   def collect(self, fn: Callable, wearer: Wearer, *more: np.ndarray) -> Any:
     """Runs `fn(wearer, images, classes, *more, *masks)` over all rows."""
-    return devices.collect_rows(
+    return blocks.collect_rows(
       fn,
       wearer,
       self.images,
@@ -94,9 +94,7 @@ def rows(
   images = _as_floats(target, images)
   size = batch_size or inputs.batch_size_that_fits(target, images)
   if classes is None:
-    classes = devices.collect_rows(
-      _own_classes, target, images, batch_size=size
-    )
+    classes = blocks.collect_rows(_own_classes, target, images, batch_size=size)
   else:
     classes = inputs.check_classes(classes, target, images)
   shapes = target.activation_shapes(images.shape[1:])

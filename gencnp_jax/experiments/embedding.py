@@ -13,7 +13,7 @@ from gencnp_jax.experiments.run import Run, precise
 from gencnp_jax.explainers.evaluation import defined
 from gencnp_jax.explainers.inputs import batch_size_that_fits
 from gencnp_jax.report import Column, Table, plot
-from gencnp_jax.runtime import devices, progress
+from gencnp_jax.runtime import blocks, progress
 
 COORDINATES = 'coordinates.npz'
 CLASSES = 10
@@ -47,7 +47,7 @@ def measure(run: Run) -> dict[str, Any]:
   labels = labels[drawn]
   target = run.generative.target
   with precise():
-    activations, importance = devices.collect_rows(
+    activations, importance = blocks.collect_rows(
       _record,
       run.generative,
       images,

@@ -14,6 +14,7 @@ from etils import epath
 
 from gencnp_jax import explainers, metrics, pathway, settings
 from gencnp_jax.experiments.run import DETAILS, Run, part, precise
+from gencnp_jax.runtime import files, processes
 
 EXAMPLES = 'examples.npz'
 
@@ -174,12 +175,9 @@ def _write_details(
     example_images=images[: len(shown)],
     **labelled,
   )
-  shown.save(folder / EXAMPLES)
+  processes.from_first(lambda: shown.save(folder / EXAMPLES))
 
 
 def write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:
-  """Writes an .npz file under a temporary name, then renames."""
-  temporary = path.parent / f'.{path.name}'
-  with temporary.open('wb') as file:
-    np.savez_compressed(file, **arrays)
-  temporary.replace(path)
+  """Writes an .npz file; see `files.write`."""
+  files.write(path, lambda file: np.savez_compressed(file, **arrays))

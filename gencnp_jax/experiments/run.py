@@ -14,7 +14,7 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, explainers, metrics, products, workspace
-from gencnp_jax.runtime import checkpoints, workdir
+from gencnp_jax.runtime import checkpoints, processes, workdir
 
 DETAILS = 'details.npz'
 
@@ -169,6 +169,21 @@ def part(
     'versions': products.versions(),
   }
   settled = json.loads(json.dumps(settled))
+  found = processes.from_first(lambda: _found(path, settled))
+  if found is not None:
+    return found
+  start = time.monotonic()
+  found = {
+    'settings': settled,
+    **measure(),
+    'seconds': time.monotonic() - start,
+  }
+  workdir.write_json(path, found)
+  return found
+
+
+def _found(path: epath.Path, settled: dict[str, Any]) -> dict[str, Any] | None:
+  """Returns what was measured with the same settings; else makes room."""
   if path.exists():
     try:
       found = json.loads(path.read_text())
@@ -177,14 +192,7 @@ def part(
         return found
     except (ValueError, KeyError, TypeError):
       logging.warning('%s is damaged: measured again.', path)
-  start = time.monotonic()
   path.parent.mkdir(parents=True, exist_ok=True)
   # Arrays are written beside: never an old file beside new ones.
   path.unlink(missing_ok=True)
-  found = {
-    'settings': settled,
-    **measure(),
-    'seconds': time.monotonic() - start,
-  }
-  workdir.write_json(path, found)
-  return found
+  return None

@@ -16,7 +16,7 @@ from flax import struct
 
 from gencnp_jax import pathway, selection
 from gencnp_jax.explainers import inputs
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Arrays, Target
 
 # Share of pathways with an empty layer that is worth a word.
@@ -126,7 +126,7 @@ class Explainer:
       classes = np.full(len(images), -1)
     else:
       classes = inputs.check_classes(classes, self.target, images)
-    rows = devices.collect_rows(
+    rows = blocks.collect_rows(
       _explain_with_importance if importance else _explain,
       self,
       np.arange(first_index, first_index + len(images), dtype=np.int32),
@@ -234,7 +234,7 @@ def activation_means(
   """
   images = inputs.check_images(images)
   total = None
-  for _, rows in devices.map_rows(
+  for _, rows in blocks.map_rows(
     _record,
     target,
     images,

@@ -21,7 +21,7 @@ from gencnp_jax.explainers import base, inputs
 from gencnp_jax.explainers.evaluation import Comparison, Evaluation
 from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
-from gencnp_jax.runtime import devices, progress
+from gencnp_jax.runtime import blocks, devices, processes, progress
 
 CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Sparsities that tell methods apart: two thirds of all neurons are zero."""
@@ -77,7 +77,7 @@ def evaluate(
   if labels is not None:
     classes_there = target.num_classes(images.shape[1:])
     labels = metrics.check_labels(labels, len(images), classes_there)
-  logits = devices.collect_rows(
+  logits = blocks.collect_rows(
     _logits,
     target,
     images,
@@ -147,7 +147,7 @@ def _evaluate_one(
   sums = [Measured(shared) for _ in range(1 + len(cuts))]
   roap = [metrics.Mean() for _ in roap_cuts]
   with progress.Progress(n, explainer.name) as bar:
-    for part, (logits, worn, removed) in devices.map_blocks(
+    for part, (logits, worn, removed) in blocks.map_blocks(
       run,
       np.arange(n, dtype=np.int32),
       shared.images,
@@ -178,23 +178,40 @@ def _evaluate_one(
 
 
 class _Finder:
-  """Finds pathways and takes the time, without compilation."""
+  """Finds pathways and takes the time, without compilation.
+
+  What is compiled ahead takes no part of an array that lies on several hosts:
+  with several processes the first block, which holds the compilation, counts as
+  the mean of the others, where there are any.
+  """
 
   def __init__(self, explainer: base.Explainer):
     self._explainer = devices.replicate(explainer)
     self._compiled: dict[Any, Any] = {}
-    self.seconds = 0.0
+    self._seconds: dict[Any, list[float]] = {}
 
   def __call__(self, index, images) -> base.Pathways:
-    if images.shape not in self._compiled:
+    shape = images.shape
+    if shape not in self._compiled:
       find = devices.rowwise(_find, 2)
-      lowered = find.lower(self._explainer, index, images)
-      self._compiled[images.shape] = lowered.compile()
+      if not processes.several():
+        find = find.lower(self._explainer, index, images).compile()
+      self._compiled[shape] = find
     start = time.monotonic()
-    found = self._compiled[images.shape](self._explainer, index, images)
+    found = self._compiled[shape](self._explainer, index, images)
     jax.block_until_ready(found)
-    self.seconds += time.monotonic() - start
+    self._seconds.setdefault(shape, []).append(time.monotonic() - start)
     return found
+
+  @property
+  def seconds(self) -> float:
+    """Wall time of all blocks so far."""
+    total = 0.0
+    for taken in self._seconds.values():
+      if processes.several() and len(taken) > 1:
+        taken = [float(np.mean(taken[1:])), *taken[1:]]
+      total += sum(taken)
+    return total
 
 
 def _logits(target, images) -> jax.Array:

@@ -20,7 +20,13 @@ from etils import epath
 from gencnp_jax import description
 from gencnp_jax.data import Dataset
 from gencnp_jax.explainers import base, explained_dataset, inputs
-from gencnp_jax.runtime import devices, progress, workdir
+from gencnp_jax.runtime import (
+  devices,
+  preemption,
+  processes,
+  progress,
+  workdir,
+)
 from gencnp_jax.target import Target
 
 
@@ -62,14 +68,17 @@ def explain_dataset(
   for name, value in (('batch_size', batch_size), ('shard_size', shard_size)):
     if value is not None and value < 1:
       raise ValueError(f'{name}={value}: it must be at least 1.')
-  with workdir.open_workdir(out_dir, 'out_dir') as folder:
-    before = explained_dataset.read_about(folder)
+  with (
+    preemption.watched(),
+    workdir.open_workdir(out_dir, 'out_dir') as folder,
+  ):
+    before = processes.from_first(lambda: explained_dataset.read_about(folder))
     if batch_size is None and before is not None:
       batch_size = before['batch_size']
     about = _about(explainer, images, batch_size, shard_size, importance)
-    _check_same_run(folder, before, about, _defaults(explainer))
-    _remove_half_written(folder)
-    about['shards'] = _whole_shards(folder, before)
+    about['shards'] = processes.from_first(
+      lambda: _kept(folder, before, about, _defaults(explainer))
+    )
     parts = explained_dataset.parts_of(about)
     missing = {k: v for k, v in parts.items() if k not in about['shards']}
     todo = sum(part.stop - part.start for part in missing.values())
@@ -83,15 +92,32 @@ def explain_dataset(
           importance=importance,
           first_index=part.start,
         )
-        # Not before: a call that explains nothing binds no later one.
-        if not (folder / explained_dataset.ABOUT).exists():
-          workdir.write_json(folder / explained_dataset.ABOUT, about)
-        found.save(folder / name)
-        about['shards'][name] = explained_dataset.file_digest(folder / name)
-        about['shards'] = dict(sorted(about['shards'].items()))
-        workdir.write_json(folder / explained_dataset.ABOUT, about)
+        about['shards'] = processes.from_first(
+          lambda: _add_shard(folder, name, found, about)  # noqa: B023
+        )
         bar.update(len(found))
   return explained_dataset.ExplainedDataset(folder, about)
+
+
+def _kept(folder, before, about, defaults) -> dict[str, str]:
+  """Returns the shards of an earlier run of the same call."""
+  _check_same_run(folder, before, about, defaults)
+  _remove_half_written(folder)
+  return _whole_shards(folder, before)
+
+
+def _add_shard(folder, name, found, about) -> dict[str, str]:
+  """Writes a shard, then says that it is there."""
+  # Not before: a call that explains nothing binds no later one.
+  if not (folder / explained_dataset.ABOUT).exists():
+    workdir.write_json(folder / explained_dataset.ABOUT, about)
+  found.save(folder / name)
+  digest = explained_dataset.file_digest(folder / name)
+  shards = dict(sorted({**about['shards'], name: digest}.items()))
+  workdir.write_json(
+    folder / explained_dataset.ABOUT, about | {'shards': shards}
+  )
+  return shards
 
 
 def _about(explainer, images, batch_size, shard_size, importance):
@@ -99,7 +125,7 @@ def _about(explainer, images, batch_size, shard_size, importance):
   batch_size = batch_size or inputs.batch_size_that_fits(
     explainer.target, images, explainer.copies
   )
-  count = jax.local_device_count()
+  count = jax.device_count()
   # As it is run: no larger than the images need, the devices divide it.
   batch = -(-min(batch_size, len(images)) // count) * count
   return {

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from gencnp_jax import pathway
+from gencnp_jax.runtime import processes
 from gencnp_jax.target import Target
 
 # Bytes that a batch may take where the device does not say what it has.
@@ -30,7 +31,9 @@ def batch_size_that_fits(
   stats = jax.local_devices()[0].memory_stats() or {}
   budget = stats.get('bytes_limit', 2 * _BATCH_BYTES) // 2
   fits = budget // (copies * 4 * neurons)
-  return int(max(1, min(_MAX_BATCH, fits))) * jax.local_device_count()
+  # Of one device; all processes must take the same.
+  rows = min(processes.from_all(int(max(1, min(_MAX_BATCH, fits)))))
+  return rows * jax.device_count()
 
 
 def check_images(images: Any) -> np.ndarray:

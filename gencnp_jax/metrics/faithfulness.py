@@ -26,7 +26,7 @@ import numpy as np
 
 from gencnp_jax import pathway
 from gencnp_jax.metrics import firing, sums
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Target
 
 # In log-probability: confidences above 1 - 1e-7 are all 1 in float32, and
@@ -191,7 +191,7 @@ def faithfulness(
     labels = sums.check_labels(labels, len(images))
   sizes = [int(np.prod(np.shape(mask)[1:])) for mask in masks]
   total = FaithfulnessSums()
-  batches = devices.map_rows(
+  batches = blocks.map_rows(
     _per_image, (target, off), images, *masks, batch_size=batch_size
   )
   for rows, (logits, pathway_logits, counts) in batches:

@@ -19,7 +19,7 @@ import numpy as np
 from gencnp_jax import pathway
 from gencnp_jax.metrics import sums
 from gencnp_jax.metrics.partners import check_blank, mean_image, partners
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Target
 
 # Logits that differ by less than this, relative to the largest, are equal: an
@@ -164,12 +164,12 @@ def leakage(
   sums.check_images(images, masks)
   images = np.asarray(images)
   blank = mean_image(images) if blank is None else check_blank(blank, images)
-  logits = devices.collect_rows(_logits, target, images, batch_size=batch_size)
+  logits = blocks.collect_rows(_logits, target, images, batch_size=batch_size)
   classes = np.asarray(logits).argmax(axis=1)
   partner = partners(classes, seed)
   partner_classes = np.where(partner < 0, -1, classes[partner])
   total = LeakageSums()
-  batches = devices.map_rows(
+  batches = blocks.map_rows(
     _per_image,
     (target, off, blank),
     images,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gencnp_jax.metrics import sums
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Target
 
 
@@ -62,7 +62,7 @@ def roap(
     return None
   labels = sums.check_labels(labels, len(images))
   total = sums.NONE
-  batches = devices.map_rows(
+  batches = blocks.map_rows(
     _per_image, (target, off), images, *masks, batch_size=batch_size
   )
   for rows, logits in batches:

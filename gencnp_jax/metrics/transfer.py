@@ -24,7 +24,7 @@ from gencnp_jax.metrics.faithfulness import (
 )
 from gencnp_jax.metrics.packed import PackedMasks
 from gencnp_jax.metrics.partners import partners
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import blocks, devices
 from gencnp_jax.target import Arrays, Target
 
 
@@ -153,7 +153,7 @@ class Wearing:
     self._place = np.searchsorted(list(split.builders), self._groups)
     self._place = self._place.astype(np.int32)
     self._batch_size = batch_size
-    self._logits = devices.collect_rows(
+    self._logits = blocks.collect_rows(
       _logits, target, self._images, batch_size=batch_size
     )
     self._partner = partners(self._groups, seed)
@@ -172,7 +172,7 @@ class Wearing:
     """
     on = self._counts(pathways)[self._place]
     faithful, swapped = FaithfulnessSums(), sums.NONE
-    batches = devices.map_rows(
+    batches = blocks.map_rows(
       _wear,
       (*self._wearing, pathways),
       self._images,

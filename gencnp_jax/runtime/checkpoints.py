@@ -8,25 +8,23 @@ damaged one is named and set aside.
 
 from __future__ import annotations
 
-import zlib
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import checkpoint_files, devices, processes
+from gencnp_jax.runtime.checkpoint_files import FORMAT as FORMAT
+from gencnp_jax.runtime.checkpoint_files import (
+  CheckpointError as CheckpointError,
+)
+from gencnp_jax.runtime.checkpoint_files import checksums as checksums
 
-FORMAT = 1
-"""Version of what a checkpoint holds."""
 _KEEP = 2
 _DAMAGED = 'damaged'
-
-
-class CheckpointError(ValueError):
-  """A checkpoint that cannot be used, and why."""
 
 
 class Checkpoints:
@@ -47,31 +45,46 @@ class Checkpoints:
       ),
     )
 
-  def save(self, step: int, variables: Any, training: Any) -> None:
+  def save(
+    self,
+    step: int,
+    variables: Any,
+    training: Any,
+    progress: dict[str, Any] | None = None,
+  ) -> None:
     """Saves replicated trees; returns while the files are being written.
 
     Args:
       step: number of steps done.
       variables: what using the model needs.
       training: what going on with the training needs besides.
+      progress: JSON mapping that going on with the run needs besides.
 
     Raises:
       AssertionError: devices that hold different values.
-      CheckpointError: a step that is not past the newest one there.
+      CheckpointError: a step that is not past the newest one there, processes
+        that hold different values, or files that cannot be written.
     """
     trees = {'variables': variables, 'training': training}
     devices.assert_replicas_equal(trees)
     trees = devices.to_host(trees)
+    sums = {item: checksums(tree) for item, tree in trees.items()}
+    for item, of_leaves in sums.items():
+      processes.check_same(
+        f'{item} at step {step}', of_leaves, 'Nothing was saved.'
+      )
     about = {
       **self._about,
       'format': FORMAT,
-      'checksums': {item: checksums(tree) for item, tree in trees.items()},
+      'checksums': sums,
+      'progress': progress or {},
     }
     saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
-    done = self._manager.save(
-      step,
-      args=ocp.args.Composite(**saved, about=ocp.args.JsonSave(about)),
-    )
+    with self._explained(step):
+      done = self._manager.save(
+        step,
+        args=ocp.args.Composite(**saved, about=ocp.args.JsonSave(about)),
+      )
     if not done:  # Orbax skips such a step without a word.
       raise CheckpointError(
         f'{self._directory}: step {step} was not saved; the folder holds step '
@@ -80,35 +93,40 @@ class Checkpoints:
 
   def latest(self) -> int | None:
     """Returns the newest step, good or not; None without one."""
-    return self._manager.latest_step()
+    steps = checkpoint_files.steps(self._directory)
+    return steps[-1] if steps else None
 
   def restore(self, variables: Any, training: Any) -> tuple | None:
-    """Restores the newest good step.
+    """Restores the newest step that is good in all processes.
 
     Args:
       variables: tree of arrays or shape structs, shaped like what was saved.
       training: likewise.
 
     Returns:
-      `(step, variables, training)`, NumPy leaves; None where nothing was saved.
+      `(step, variables, training, progress)`, NumPy leaves; None where nothing
+      was saved.
 
     Raises:
       CheckpointError: there are checkpoints, and none is good.
     """
-    steps = sorted(self._manager.all_steps(), reverse=True)
-    for count, step in enumerate(steps):
-      path = self._directory / str(step)
+    steps = processes.from_first(
+      lambda: checkpoint_files.steps(self._directory)
+    )
+    for count, step in enumerate(reversed(steps)):
+      path, restored = self._directory / str(step), None
       try:
         restored = (
           step,
-          _read(path, 'variables', variables),
-          _read(path, 'training', training),
+          checkpoint_files.read(path, 'variables', variables),
+          checkpoint_files.read(path, 'training', training),
+          checkpoint_files.about_of(path).get('progress', {}),
         )
       except CheckpointError as error:
         logging.error('%s', error)
-        continue
-      self._set_aside(steps[:count])
-      return restored
+      if all(processes.from_all(restored is not None)):
+        self._set_aside(steps[len(steps) - count :])
+        return restored
     if steps:
       # Left where they are: the next run must not take the folder for new.
       raise CheckpointError(
@@ -119,26 +137,58 @@ class Checkpoints:
 
   def _set_aside(self, steps: list[int]) -> None:
     """Moves damaged steps out of the way of those that will be saved anew."""
-    for step in steps:
-      aside, again = self._directory.parent / f'{_DAMAGED}-{step}', 1
-      while aside.exists():
-        again += 1
-        aside = self._directory.parent / f'{_DAMAGED}-{step}-{again}'
-      logging.error('Step %d is set aside as %s.', step, aside)
-      (self._directory / str(step)).rename(aside)
+
+    def move():
+      for step in steps:
+        aside, again = self._directory.parent / f'{_DAMAGED}-{step}', 1
+        while aside.exists():
+          again += 1
+          aside = self._directory.parent / f'{_DAMAGED}-{step}-{again}'
+        logging.error('Step %d is set aside as %s.', step, aside)
+        (self._directory / str(step)).rename(aside)
+
+    processes.from_first(move)
     if steps:
       self._manager.reload()
 
+  @contextlib.contextmanager
+  def _explained(self, step: int | None) -> Iterator[None]:
+    """Says what a file system's error means for the run."""
+    try:
+      yield
+    except Exception as error:  # Orbax and tensorstore raise many types.
+      reason = str(error).partition('\n')[0] or type(error).__name__
+      which = 'a step' if step is None else f'step {step}'
+      there = checkpoint_files.steps(self._directory)
+      kept = f'steps {there} there are whole' if there else 'none was there'
+      raise CheckpointError(
+        f'{self._directory}: {which} could not be saved ({reason}); {kept}. '
+        'Make room or give the rights to write, and start again: it goes on '
+        'from the last one.'
+      ) from error
+
   def close(self) -> None:
-    """Waits for the last save."""
-    self._manager.wait_until_finished()
-    self._manager.close()
+    """Waits for the last save.
+
+    Raises:
+      CheckpointError: it could not be written.
+    """
+    try:
+      with self._explained(None):
+        self._manager.wait_until_finished()
+    finally:
+      self._manager.close()
 
   def __enter__(self) -> Checkpoints:
     return self
 
-  def __exit__(self, *unused) -> None:
-    self.close()
+  def __exit__(self, kind, *unused) -> None:
+    try:
+      self.close()
+    except CheckpointError as error:
+      if kind is None:
+        raise
+      logging.error('%s', error)  # What ended the run is told before.
 
 
 def read_about(directory: epath.PathLike) -> dict[str, Any]:
@@ -148,7 +198,7 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
     CheckpointError: no checkpoint there, or one of another format.
   """
   step = _newest(directory)
-  return _read_about(epath.Path(directory).absolute() / str(step))
+  return checkpoint_files.about_of(epath.Path(directory).absolute() / str(step))
 
 
 def read_variables(directory: epath.PathLike, like: Any) -> Any:
@@ -162,71 +212,18 @@ def read_variables(directory: epath.PathLike, like: Any) -> Any:
     CheckpointError: none there, or a damaged one.
   """
   step = _newest(directory)
-  return _read(epath.Path(directory).absolute() / str(step), 'variables', like)
-
-
-def checksums(tree: Any) -> dict[str, int]:
-  """Returns the CRC-32 of each leaf's bytes, by its path in the tree."""
-  return {
-    jax.tree_util.keystr(path): zlib.crc32(
-      np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
-    )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
+  return checkpoint_files.read(
+    epath.Path(directory).absolute() / str(step), 'variables', like
+  )
 
 
 def _newest(directory: epath.PathLike) -> int:
   path = epath.Path(directory)
-  found = sorted(p.name for p in path.iterdir()) if path.exists() else []
-  steps = [int(name) for name in found if name.isdigit()]
+  steps = checkpoint_files.steps(path)
   if not steps:
+    found = sorted(p.name for p in path.iterdir()) if path.exists() else []
     raise CheckpointError(
       f'{path}: there is no checkpoint here; the folder '
       + (f'holds {", ".join(found)}.' if found else 'is missing or empty.')
     )
-  return max(steps)
-
-
-def _read_about(path: epath.Path) -> dict[str, Any]:
-  try:
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-      about = reader.restore(path / 'about')
-  except Exception as error:  # Orbax raises a dozen types for a damaged file.
-    raise CheckpointError(f'{path}: damaged, no readable `about`.') from error
-  if about.get('format') != FORMAT:
-    raise CheckpointError(
-      f'{path}: checkpoint format {about.get("format")}; this version reads '
-      f'format {FORMAT}.'
-    )
-  return about
-
-
-def _read(path: epath.Path, item: str, like: Any) -> Any:
-  about = _read_about(path)
-  # NumPy leaves restore on any number of devices.
-  blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-  try:
-    with ocp.StandardCheckpointer() as reader:
-      tree = reader.restore(path / item, blank)
-  except Exception as error:  # As above.
-    reason = str(error).partition('\n')[0] or type(error).__name__
-    raise CheckpointError(
-      f'{path}: {item} damaged, or not of this model: {reason}'
-    ) from error
-  # Orbax gives an array of another shape as it is stored, without a word.
-  for (where, leaf), wanted in zip(
-    jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(blank)
-  ):
-    if leaf.shape != wanted.shape:
-      raise CheckpointError(
-        f'{path}: {item} is not of this model: '
-        f'{jax.tree_util.keystr(where)} has shape {leaf.shape}, the model '
-        f'needs {wanted.shape}.'
-      )
-  found, expected = checksums(tree), about['checksums'][item]
-  wrong = [k for k in expected if found.get(k) != expected[k]]
-  if wrong:
-    raise CheckpointError(
-      f'{path}: {item} damaged, {wrong[0]} fails its checksum.'
-    )
-  return tree
+  return steps[-1]

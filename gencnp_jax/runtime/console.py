@@ -28,6 +28,11 @@ def set_up() -> None:
   python_logging.captureWarnings(True)
 
 
+def hush() -> None:
+  """Leaves the lines to the first process; warnings are still said."""
+  logging.set_verbosity(logging.WARNING)
+
+
 def _is_wanted(record: python_logging.LogRecord) -> bool:
   # Installed packages alone: a checkout may lie in a folder called jax.
   levels = [

@@ -6,15 +6,13 @@ State is a plain replicated tree without a device axis (`in_axes=None`,
 
 from __future__ import annotations
 
-import collections
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = 'batch'
@@ -43,6 +41,35 @@ def data_parallel(
     out_axes=out_axes,
     donate_argnums=donate_argnums,
   )
+
+
+@functools.cache
+def _gather() -> Callable:
+  """Compiles the copy of all devices' rows to every device."""
+
+  def whole(tree):
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS, tiled=True), tree)
+
+  return data_parallel(whole, (0,), None)
+
+
+def all_rows(tree: Any) -> Any:
+  """Copies results of all devices, of all processes, to the host.
+
+  Args:
+    tree: arrays `[local devices, rows, ...]` that a compiled function gave.
+
+  Returns:
+    NumPy arrays `[devices * rows, ...]`, global row first, in every process.
+  """
+  if jax.process_count() > 1:
+    return to_host(_gather()(tree))
+
+  def whole(leaf):
+    leaf = np.asarray(leaf)
+    return leaf.reshape(-1, *leaf.shape[2:])
+
+  return jax.tree.map(whole, tree)
 
 
 def replicate(tree: Any) -> Any:
@@ -120,6 +147,11 @@ def assert_replicas_equal(tree: Any) -> None:
       )
 
 
+def is_out_of_memory(error: Exception) -> bool:
+  """Returns whether a device had no memory left."""
+  return 'RESOURCE_EXHAUSTED' in str(error)
+
+
 def raw(tree: Any) -> Any:
   """Returns a tree whose random keys are the numbers that they hold."""
 
@@ -150,118 +182,3 @@ def rowwise(fn: Callable, arrays: int) -> Callable:
   The same function object gets the same compiled one.
   """
   return data_parallel(fn, (None,) + (0,) * arrays)
-
-
-def map_rows(
-  fn: Callable, replicated: Any, *arrays: Any, batch_size: int
-) -> Iterator[tuple[slice, Any]]:
-  """Applies a function to batches of rows, on all of this process's devices.
-
-  Args:
-    fn: `(replicated, *rows) -> tree` of arrays, one row for each row. Compiled
-      once per function object and shape.
-    replicated: a pytree that every device gets whole.
-    *arrays: arrays `[n, ...]` of the same n.
-    batch_size: see `map_blocks`.
-
-  Yields:
-    `(slice, tree)`: which rows, and their results as NumPy arrays.
-
-  Raises:
-    ValueError: no row, or arrays of different length.
-  """
-  run = rowwise(fn, len(arrays))
-  replicated = replicate(replicated)
-  return map_blocks(
-    lambda *blocks: run(replicated, *blocks), *arrays, batch_size=batch_size
-  )
-
-
-def map_blocks(
-  run: Callable, *arrays: Any, batch_size: int
-) -> Iterator[tuple[slice, Any]]:
-  """Calls a function with blocks of rows, split over this process's devices.
-
-  The ragged end is padded with copies of the last row, and the copies' results
-  are dropped: every row counts once, for any batch size and device count. A
-  batch for which the devices have no memory is tried again in halves, and so
-  are those after it.
-
-  Args:
-    run: takes blocks `[local devices, rows, ...]`, such as what `rowwise`
-      returns, with its replicated argument bound; returns a tree likewise.
-    *arrays: arrays `[n, ...]` of the same n.
-    batch_size: rows at a time, over all devices; rounded up to their multiple,
-      and down to what n needs.
-
-  Yields:
-    `(slice, tree)`: which rows, and their results as NumPy arrays.
-
-  Raises:
-    ValueError: no row, or arrays of different length.
-  """
-  n = len(arrays[0])
-  if n == 0:
-    raise ValueError('There is no image: the batch is empty.')
-  if any(len(a) != n for a in arrays):
-    raise ValueError(
-      f'arrays of different length: {[len(a) for a in arrays]}; each image '
-      'needs one row in each.'
-    )
-  if batch_size < 1:
-    raise ValueError(f'batch_size={batch_size}: it must be at least 1.')
-  count = jax.local_device_count()
-  rows = -(-min(batch_size, n) // count)
-  pending: collections.deque = collections.deque()
-
-  def take(array, part, rows):
-    block = np.asarray(array[part])
-    short = rows * count - len(block)
-    if short:
-      block = np.concatenate([block, np.repeat(block[-1:], short, axis=0)])
-    return block.reshape(count, rows, *block.shape[1:])
-
-  def join(result, size):
-    def whole(leaf):
-      leaf = np.asarray(leaf)
-      return leaf.reshape(-1, *leaf.shape[2:])[:size]
-
-    return jax.tree.map(whole, result)
-
-  start = 0
-  while start < n or pending:
-    try:
-      # One batch computes while the one before is copied to the host.
-      if start < n and len(pending) < 2:
-        part = slice(start, min(start + rows * count, n))
-        result = run(*(take(a, part, rows) for a in arrays))
-        pending.append((part, result))
-        start = part.stop
-        continue
-      part, result = pending[0]
-      finished = join(result, part.stop - part.start)
-    except jax.errors.JaxRuntimeError as error:
-      if 'RESOURCE_EXHAUSTED' not in str(error) or rows == 1:
-        raise
-      start = pending[0][0].start if pending else start
-      pending.clear()
-      rows = -(-rows // 2)
-      logging.warning(
-        'Out of device memory: going on with batches of %d. Set batch_size to '
-        'that to begin with it.',
-        rows * count,
-      )
-      continue
-    pending.popleft()
-    del result  # Its memory is the next batch's.
-    yield part, finished
-
-
-def collect_rows(
-  fn: Callable, replicated: Any, *arrays: Any, batch_size: int
-) -> Any:
-  """Runs `map_rows` to its end; returns one tree of NumPy arrays `[n, ...]`."""
-  parts = [
-    tree for _, tree in map_rows(fn, replicated, *arrays, batch_size=batch_size)
-  ]
-  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

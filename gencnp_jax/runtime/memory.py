@@ -7,6 +7,8 @@ import pathlib
 
 import jax
 
+from gencnp_jax.runtime import processes
+
 # What a container may take; 'max', or no file, where nothing limits it.
 _LIMITS = (
   '/sys/fs/cgroup/memory.max',
@@ -18,8 +20,12 @@ def device_bytes() -> int:
   """Returns the bytes that one device has for arrays.
 
   On CPU the host's memory, or what its container may take, shared by the
-  simulated devices.
+  simulated devices. The least of all processes.
   """
+  return min(processes.from_all(_own()))
+
+
+def _own() -> int:
   stats = jax.local_devices()[0].memory_stats() or {}
   if 'bytes_limit' in stats:
     return stats['bytes_limit']

@@ -8,6 +8,8 @@ import time
 from absl import logging
 from tqdm import tqdm
 
+from gencnp_jax.runtime import processes
+
 _INTERVAL = 15.0
 """Seconds between log lines where there is no terminal."""
 
@@ -29,7 +31,8 @@ class Progress:
     self._done = self._start = done
     self._time = self._last = time.monotonic()
     self._bar = None
-    if sys.stderr.isatty():
+    self._shown = processes.is_first()
+    if self._shown and sys.stderr.isatty():
       self._bar = tqdm(
         total=total, initial=done, desc=what, unit=unit, unit_scale=True
       )
@@ -40,7 +43,7 @@ class Progress:
   def __exit__(self, *unused) -> None:
     if self._bar is not None:
       self._bar.close()
-    elif self._done > self._start:
+    elif self._shown and self._done > self._start:
       self._log()
 
   def update(self, count: int, **shown: float) -> None:
@@ -50,7 +53,7 @@ class Progress:
       if shown:
         self._bar.set_postfix({k: f'{v:.4g}' for k, v in shown.items()})
       self._bar.update(count)
-    elif time.monotonic() - self._last > _INTERVAL:
+    elif self._shown and time.monotonic() - self._last > _INTERVAL:
       self._last = time.monotonic()
       self._log(**shown)
 

@@ -8,9 +8,13 @@ from typing import Any
 from absl import logging
 from etils import epath
 
+from gencnp_jax.runtime import files, processes
+
 
 class RunLog:
   """Appends records to a JSONL file and says them on the console.
+
+  With several processes the first one writes.
 
   Args:
     path: of the file. Records of a step after `from_step` are dropped: a run
@@ -32,7 +36,9 @@ class RunLog:
       kept = []
     self._lines = [json.dumps(record) for record in kept]
     self._write()
-    self._board = _tensorboard(self._path.parent) if tensorboard else None
+    self._board = None
+    if tensorboard and processes.is_first():
+      self._board = _tensorboard(self._path.parent)
 
   def write(self, step: int, split: str, **metrics: float) -> None:
     """Adds a record.
@@ -52,12 +58,18 @@ class RunLog:
         self._board.add_scalar(f'{split}/{key}', value, step)
       self._board.flush()
 
+  def has(self, step: int, split: str) -> bool:
+    """Returns whether there is a record of a step and split."""
+
+    def found():
+      records = map(json.loads, self._lines)
+      return any(r['step'] == step and r['split'] == split for r in records)
+
+    return processes.from_first(found)
+
   def _write(self) -> None:
     # Rewritten whole, since object stores cannot append; it stays small.
-    self._path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = self._path.parent / f'.{self._path.name}'
-    temporary.write_text(''.join(line + '\n' for line in self._lines))
-    temporary.replace(self._path)
+    files.write_text(self._path, ''.join(line + '\n' for line in self._lines))
 
 
 def read(path: epath.PathLike) -> list[dict[str, Any]]:

@@ -7,10 +7,14 @@ import fcntl
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 from etils import epath
+
+from gencnp_jax.runtime import files, processes
 
 CONFIG = 'config.json'
 
@@ -26,15 +30,29 @@ def open_workdir(
   """Makes a workdir if need be, checks that it is writable, and locks it.
 
   The lock is the operating system's, so that it ends with the process however
-  that ends. An object store has none.
+  that ends; the first of several processes holds it. An object store has none.
 
   Args:
     path: local, or a URL of an object store.
     field: what messages call the path: the flag or argument that gave it.
 
   Raises:
-    WorkdirError: not writable, or in use by another run.
+    WorkdirError: not writable, in use by another run, or not one folder for all
+      processes.
   """
+  with contextlib.ExitStack() as stack:
+
+    def lock():
+      stack.enter_context(_locked(path, field))
+
+    processes.from_first(lock)
+    _check_shared(epath.Path(path), field)
+    yield epath.Path(path)
+    processes.wait('the workdir is closed')
+
+
+@contextlib.contextmanager
+def _locked(path: epath.PathLike, field: str) -> Iterator[None]:
   workdir = epath.Path(path)
   # A local lock: an object store has none, and its files no descriptors.
   is_local = '://' not in str(path)
@@ -48,7 +66,7 @@ def open_workdir(
       f'another folder with {field}.'
     ) from error
   if not is_local:
-    yield workdir
+    yield
     return
   with file:
     try:
@@ -62,7 +80,28 @@ def open_workdir(
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
-    yield workdir
+    yield
+
+
+def _check_shared(workdir: epath.Path, field: str) -> None:
+  """Raises where the processes do not see the same folder."""
+  if jax.process_count() == 1:
+    return
+  token = processes.from_first(lambda: uuid.uuid4().hex)
+  path = workdir / '.shared'
+  files.write_text(path, token)
+  try:
+    seen = path.read_text() == token
+  except OSError:
+    seen = False
+  blind = [i for i, sees in enumerate(processes.from_all(seen)) if not sees]
+  processes.from_first(lambda: path.unlink(missing_ok=True))
+  if blind:
+    raise WorkdirError(
+      f'{field}={workdir}: process {blind[0]} does not see what process 0 writes '
+      f'there ({len(blind)} of {jax.process_count()} do not). Name a folder that '
+      'all hosts share, such as gs://BUCKET/FOLDER.'
+    )
 
 
 def check_config(
@@ -84,12 +123,19 @@ def check_config(
   Raises:
     WorkdirError: names the fields that differ.
   """
+  processes.from_first(
+    lambda: _check_stored(workdir, config, free, defaults, field)
+  )
+  write_json(workdir / CONFIG, config)
+
+
+def _check_stored(workdir, config, free, defaults, field) -> None:
   path = workdir / CONFIG
-  now = _flat(json.loads(json.dumps(config)))
+  now = flat(json.loads(json.dumps(config)))
   if path.exists():
     try:
-      before = _flat(json.loads(path.read_text()))
-      before = _flat(json.loads(json.dumps(defaults or {}))) | before
+      before = flat(json.loads(path.read_text()))
+      before = flat(json.loads(json.dumps(defaults or {}))) | before
     # Text that is no JSON, bytes that are no text, JSON that is no mapping.
     except (ValueError, AttributeError) as error:
       raise WorkdirError(
@@ -109,23 +155,19 @@ def check_config(
         + '\n'.join(different)
         + f'\nChoose another folder with {field}, or go back to its values.'
       )
-  write_json(path, config)
 
 
 def write_json(path: epath.PathLike, content: Any) -> None:
-  """Writes JSON under a temporary name, then renames."""
-  path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + '\n')
-  temporary.replace(path)
+  """Writes JSON; see `files.write`."""
+  files.write_text(path, json.dumps(content, indent=2, allow_nan=False) + '\n')
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+def flat(tree: Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+  """Returns the values of a nested mapping by their dotted names."""
   fields = {}
   for key, value in tree.items():
     if isinstance(value, dict):
-      fields.update(_flat(value, f'{prefix}{key}.'))
+      fields.update(flat(value, f'{prefix}{key}.'))
     else:
       fields[f'{prefix}{key}'] = value
   return fields

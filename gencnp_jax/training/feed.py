@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from gencnp_jax import data
-from gencnp_jax.runtime import devices
+from gencnp_jax.runtime import devices, processes
 
 _DEVICE_SHARE = 0.3
 """Share of an accelerator's memory that the training images may take."""
@@ -58,7 +58,8 @@ class Feed:
 
 
 def fits(size: int) -> bool:
-  """True where an array of this many bytes can live on the device."""
+  """True where an array of this many bytes can live on every device."""
   stats = jax.local_devices()[0].memory_stats() or {}
   limit = stats.get('bytes_limit')
-  return limit is None or size < _DEVICE_SHARE * limit
+  fit = limit is None or size < _DEVICE_SHARE * limit
+  return all(processes.from_all(fit))

@@ -185,6 +185,7 @@ def test_one_device_says_what_four_say(measured, monkeypatch):
   devices = jax.local_devices()
   monkeypatch.setattr(jax, 'local_devices', lambda *a, **k: devices[:1])
   monkeypatch.setattr(jax, 'local_device_count', lambda *a, **k: 1)
+  monkeypatch.setattr(jax, 'device_count', lambda *a, **k: 1)
   (one,) = gencnp_jax.evaluate(
     [_explainers()[3]], IMAGES, LABELS, batch_size=16
   )

@@ -50,10 +50,10 @@ def test_after_sigkill_it_goes_on_bit_for_bit(straight, tmp_path):
 class _Interrupted(checkpoints.Checkpoints):
   """Ends the run before step 5 is saved."""
 
-  def save(self, step, variables, training):
+  def save(self, step, *trees):
     if step == 5:
       raise KeyboardInterrupt
-    super().save(step, variables, training)
+    super().save(step, *trees)
 
 
 def test_an_interrupted_distillation_goes_on_bit_for_bit(straight, tmp_path):

@@ -92,8 +92,8 @@ class KilledAt(checkpoints.Checkpoints):
     super().__init__(directory, {})
     self._killed_at = step
 
-  def save(self, step, variables, training):
-    super().save(step, variables, training)
+  def save(self, step, *trees):
+    super().save(step, *trees)
     if step == self._killed_at:
       os.kill(os.getpid(), signal.SIGKILL)
 

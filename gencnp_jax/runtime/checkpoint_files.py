@@ -1,0 +1,117 @@
+"""One checkpoint on disk: its steps, its `about`, its arrays, and their sums."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import zlib
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+FORMAT = 1
+"""Version of what a checkpoint holds."""
+
+
+_reads = itertools.count()
+
+
+class CheckpointError(ValueError):
+  """A checkpoint that cannot be used, and why."""
+
+
+def checksums(tree: Any) -> dict[str, int]:
+  """Returns the CRC-32 of each leaf's bytes, by its path in the tree."""
+  return {
+    jax.tree_util.keystr(path): zlib.crc32(
+      np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
+    )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def steps(directory: epath.Path) -> list[int]:
+  """Returns the steps that a directory holds, good or not, in order."""
+  if not directory.exists():
+    return []
+  # Other names are no steps: a copy, a half-written one, a user's notes.
+  return sorted(
+    int(path.name)
+    for path in directory.iterdir()
+    if path.name.isascii() and path.name.isdigit() and path.is_dir()
+  )
+
+
+def about_of(path: epath.Path) -> dict[str, Any]:
+  """Reads what a step says of itself.
+
+  Raises:
+    CheckpointError: damaged, or of another format.
+  """
+  try:
+    # Plain JSON: one of several processes may read it on its own.
+    about = json.loads((path / 'about' / 'metadata').read_text())
+  except (OSError, ValueError, RecursionError) as error:
+    raise CheckpointError(f'{path}: damaged, no readable `about`.') from error
+  if not isinstance(about, dict):
+    raise CheckpointError(f'{path}: damaged, `about` is no mapping.')
+  if about.get('format') != FORMAT:
+    raise CheckpointError(
+      f'{path}: checkpoint format {about.get("format")}; this version reads '
+      f'format {FORMAT}.'
+    )
+  return about
+
+
+def read(path: epath.Path, item: str, like: Any) -> Any:
+  """Reads a tree of a step, NumPy leaves, and checks every leaf.
+
+  Args:
+    path: of the step.
+    item: 'variables' or 'training'.
+    like: a tree of arrays or shape structs, shaped like it.
+
+  Raises:
+    CheckpointError: damaged, or of another model.
+  """
+  about = about_of(path)
+  # NumPy leaves restore on any number of devices.
+  blank = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+  try:
+    # Each process on its own: where one finds damage, none waits for it.
+    mine = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+      mine, {mine}, f'{mine}_{next(_reads)}'
+    )
+    with ocp.StandardCheckpointer(multiprocessing_options=alone) as reader:
+      tree = reader.restore(path / item, blank)
+  except Exception as error:  # Orbax raises a dozen types for a damaged file.
+    reason = str(error).partition('\n')[0] or type(error).__name__
+    raise CheckpointError(
+      f'{path}: {item} damaged, or not of this model: {reason}'
+    ) from error
+  # Orbax gives an array of another shape as it is stored, without a word.
+  for (where, leaf), wanted in zip(
+    jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(blank)
+  ):
+    if leaf.shape != wanted.shape:
+      raise CheckpointError(
+        f'{path}: {item} is not of this model: '
+        f'{jax.tree_util.keystr(where)} has shape {leaf.shape}, the model '
+        f'needs {wanted.shape}.'
+      )
+  try:
+    found, expected = checksums(tree), about['checksums'][item]
+    wrong = [k for k in found if expected.get(k) != found[k]]
+  except (KeyError, TypeError, AttributeError) as error:
+    raise CheckpointError(
+      f'{path}: damaged, no checksums in `about`.'
+    ) from error
+  if wrong:
+    raise CheckpointError(
+      f'{path}: {item} damaged, {wrong[0]} fails its checksum.'
+    )
+  return tree
