@@ -27,6 +27,15 @@ _KEEP = 2
 _DAMAGED = 'damaged'
 
 
+class _Manager(ocp.CheckpointManager):
+  """Orbax's manager, which leaves preemption to `preemption.py`."""
+
+  def reached_preemption(self, step: int) -> bool:
+    # JAX's protocol counts the times that it is asked: asked about orbax's
+    # steps in between, it waits for a number that never comes.
+    return False
+
+
 class Checkpoints:
   """The checkpoints of one stage.
 
@@ -38,7 +47,7 @@ class Checkpoints:
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
     self._directory = epath.Path(directory).absolute()
     self._about = about
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
         preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
