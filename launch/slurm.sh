@@ -72,11 +72,12 @@ if dry; then
   echo '# After exit code 42:'
   run "${requeue[@]}"
 elif [[ $code == 42 && -z $ended ]]; then
-  if ((${SLURM_RESTART_COUNT:-0} < ${MAX_RESTARTS:-100})); then
+  restarts=${SLURM_RESTART_COUNT:-0}
+  if ((restarts < ${MAX_RESTARTS:-100})); then
     note 'saved; queued again'
     run "${requeue[@]}"
   else
-    note "saved, but queued again ${SLURM_RESTART_COUNT} times already"
+    note "saved, but not queued again after $restarts restarts"
   fi
 fi
 exit "$code"

@@ -80,10 +80,10 @@ up() {
   now=$(slice_state)
   [[ $now != READY ]] || return 0
   queued=$(queue_state)
+  [[ $now != NONE && $queued != NONE ]] || return 1
   # shellcheck disable=SC2034 # tpu_pod.sh reads it.
   new=1
   case $now/$queued in
-    NONE/* | */NONE) return 1 ;;
     ABSENT/ABSENT) create || return ;;
     PREEMPTED/* | TERMINATED/* | */SUSPEND* | */FAILED)
       note "the slice is gone ($now, request $queued): a new one"
