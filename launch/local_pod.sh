@@ -65,8 +65,9 @@ if dry; then
   exit
 fi
 
-prefix() {
+prefix() { # To the end: Ctrl-C is for the processes.
   local line
+  trap '' INT TERM
   while IFS= read -r line || [[ -n $line ]]; do
     printf '[%s] %s\n' "$1" "$line"
   done

@@ -4,6 +4,7 @@ They run in a copy of their folder, with programs on PATH that write down how
 they were called.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -44,7 +45,7 @@ echo "$JAX_PLATFORMS $XLA_FLAGS"$'\t'"$*" >>"$FAKE/calls"
 act=ACT_${id:-0}
 eval "${!act:-}"
 """
-WAIT = 'while :; do sleep .05; done'
+WAIT = 'for _ in {1..400}; do sleep .05; done'
 ABSENT = '1 ERROR: (gcloud) NOT_FOUND: Resource was not found.'
 
 
@@ -78,9 +79,10 @@ class Place:
   def answer(self, kind, *answers):
     (self.fake / kind).write_text(''.join(f'{a}\n' for a in answers))
 
+  @contextlib.contextmanager
   def start(self, line, **env):
     script, *args = shlex.split(line)
-    return subprocess.Popen(
+    process = subprocess.Popen(
       [f'launch/{script}', *args],
       cwd=self.root,
       env=self.env | {k: str(v) for k, v in env.items()},
@@ -88,14 +90,19 @@ class Place:
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
+      process_group=0,  # As in a terminal.
     )
+    try:
+      yield process
+    finally:
+      process.kill()
+      process.wait()
+      process.stdout.close()
+      process.stderr.close()
 
   def run(self, line, **env):
     with self.start(line, **env) as process:
-      try:
-        out, err = process.communicate(timeout=30)
-      finally:
-        process.kill()
+      out, err = process.communicate(timeout=30)
     return subprocess.CompletedProcess(line, process.returncode, out, err)
 
   def calls(self):
@@ -375,9 +382,13 @@ def worker(place):
   _make(place.fake / 'bin/hostname', '#!/bin/sh\necho t1v-n-0a1b-w-3\n')
   place.env['PYTHON'] = str(place.python)
   yield place
-  pid = place.root / 'run.pid'
-  if pid.exists():
-    subprocess.run(['pkill', '-KILL', '-s', pid.read_text().strip()])
+  with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+    _end_session(place, signal.SIGKILL)
+
+
+def _end_session(place, sent):
+  """As when a host is shut down: to all that the job is."""
+  os.killpg(int((place.root / 'run.pid').read_text()), sent)
 
 
 def test_tpu_worker_outlives_its_caller_and_keeps_log_and_code(worker):
@@ -392,9 +403,7 @@ def test_tpu_worker_outlives_its_caller_and_keeps_log_and_code(worker):
 
   with worker.start('tpu_worker.sh follow') as follower:
     assert follower.stdout.readline() == '[3] on\n'
-    # As when a host is shut down: to everything that it runs.
-    session = (worker.root / 'run.pid').read_text().strip()
-    subprocess.run(['pkill', '-TERM', '-s', session], check=True)
+    _end_session(worker, signal.SIGTERM)
     assert '[3] saved\n' in follower.stdout.readlines()
     assert follower.wait(timeout=30) == 42
   ((_, flags),) = worker.calls()
@@ -407,12 +416,12 @@ def test_tpu_worker_outlives_its_caller_and_keeps_log_and_code(worker):
 
 
 def test_tpu_worker_tells_a_lost_job_from_a_failed_one(worker):
-  worker.run('tpu_worker.sh start', ACT_0=WAIT)
-  session = (worker.root / 'run.pid').read_text().strip()
-  subprocess.run(['pkill', '-KILL', '-s', session], check=True)
-  result = worker.run('tpu_worker.sh follow')
-  assert result.returncode == 255
-  assert 'gone without an exit code' in result.stderr
+  worker.run('tpu_worker.sh start', ACT_0=f'echo on; {WAIT}')
+  with worker.start('tpu_worker.sh follow') as follower:
+    assert follower.stdout.readline() == '[3] on\n'
+    _end_session(worker, signal.SIGKILL)
+    assert follower.wait(timeout=30) == 255
+    assert 'gone without an exit code' in follower.stderr.read()
 
 
 def test_tpu_worker_installs_in_an_environment_of_its_own(worker):
@@ -534,7 +543,7 @@ def test_single_gpu_passes_a_signal_on_and_stops(place, sent, code):
   line = 'single_gpu.sh --config=x'
   with place.start(line, PYTHON=place.python, ACT_0=act) as process:
     assert process.stdout.readline() == 'on\n'
-    process.send_signal(getattr(signal, f'SIG{sent}'))
+    os.killpg(process.pid, getattr(signal, f'SIG{sent}'))
     assert process.wait(timeout=30) == code
   assert len(place.calls()) == 1
 
@@ -618,7 +627,7 @@ def test_local_pod_passes_signals_on_to_all(place, sent, code):
   on = ['[0] on\n', '[1] on\n']
   with place.start('local_pod.sh 2', **env) as process:
     assert sorted(process.stdout.readline() for _ in 'ab') == on
-    process.send_signal(getattr(signal, f'SIG{sent}'))
+    os.killpg(process.pid, getattr(signal, f'SIG{sent}'))
     assert process.wait(timeout=30) == code
     told = sorted(process.stdout.read().splitlines())
   assert told == [f'[0] {sent}', f'[1] {sent}']
