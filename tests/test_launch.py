@@ -28,10 +28,11 @@ case $* in
   *tpu_worker.sh\ install*) kind=install ;;
   *tpu_worker.sh\ follow*) kind=follow ;;
   *tpu-vm\ describe*) kind=slice ;;
-  *queued-resources\ *) kind=queue ;;
+  *queued-resources\ describe*) kind=queue ;;
+  *queued-resources\ create*) kind=create ;;
+  *queued-resources\ delete*) kind=delete ;;
   *) kind=${0##*/} ;;
 esac
-case $* in *queued-resources\ [!d]* | *delete*) exit ;; esac
 [[ -s $FAKE/$kind ]] || exit 0
 { read -r code text; rest=$(cat); } <"$FAKE/$kind"
 [[ -z $rest ]] || echo "$rest" >"$FAKE/$kind"
@@ -325,11 +326,15 @@ def test_tpu_pod_gives_up_after_the_last_attempt(place):
   assert _go(place, ['42'], attempts=3) == (42, [START, FOLLOW] * 3)
 
 
-@pytest.mark.parametrize('code', [42, 1, 255])
-def test_tpu_pod_makes_a_new_slice_after_a_preemption(place, code):
+@pytest.mark.parametrize(
+  'code, request_state', [(42, 'SUSPENDED'), (1, 'SUSPENDING'), (255, 'ACTIVE')]
+)
+def test_tpu_pod_makes_a_new_slice_after_a_preemption(
+  place, code, request_state
+):
   install = _install(place.env['TMPDIR'])
   slices = ['0 READY', '0 PREEMPTED', '0 PREEMPTED', '0 CREATING', '0 READY']
-  requests = ['0 SUSPENDED', '0 PROVISIONING']
+  requests = [f'0 {request_state}', '0 PROVISIONING']
   again = [START, FOLLOW, DELETE, CREATE, *install, START, FOLLOW]
   assert _go(place, [code, 0], slices, requests) == (0, again)
 
@@ -355,6 +360,22 @@ def test_tpu_pod_stops_where_the_request_fails(place):
   assert result.returncode == 1
   assert 'request FAILED' in result.stderr
   assert place.calls() == [NODE, REQUEST, CREATE, NODE, REQUEST]
+
+
+def test_tpu_pod_does_not_ask_again_for_what_was_refused(place):
+  place.answer('slice', ABSENT)
+  place.answer('queue', ABSENT)
+  place.answer('create', '1 no quota')
+  result = place.run(f'tpu_pod.sh run {FLAGS}', WORKDIR='gs://b/cifar')
+  assert result.returncode == 255
+  assert place.calls() == [NODE, REQUEST, CREATE, NODE]
+
+
+def test_tpu_pod_fails_where_the_slice_may_be_there_still(place):
+  place.answer('slice', '0 READY')
+  place.answer('delete', '1')
+  result = place.run(f'tpu_pod.sh all {FLAGS}', WORKDIR='gs://b/cifar')
+  assert result.returncode == 1
 
 
 def test_tpu_pod_keeps_a_failed_jobs_code_and_takes_the_slice_down(place):
@@ -648,6 +669,12 @@ def test_local_pod_waits_for_what_others_have_yet_to_do(place):
   """As the process that writes the report when the others have ended."""
   result = _pod(place, 'sleep .6', 'exit 0', options='--grace=0')
   assert (result.returncode, result.stderr) == (0, '')
+
+
+def test_local_pod_does_not_wait_for_helpers_of_processes_that_ended(place):
+  began = time.monotonic()
+  assert _pod(place, 'sleep 20 &').returncode == 0
+  assert time.monotonic() - began < 15
 
 
 @pytest.mark.parametrize(
