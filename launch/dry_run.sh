@@ -11,7 +11,7 @@ die() {
 }
 
 # The comment at the top of the script, without #SBATCH lines.
-usage() { sed -n -e '1d' -e '/^#SBATCH/d' -e '/^$/q' -e 's/^# \{0,1\}//p' "$0"; }
+usage() { sed -n -e 1d -e '/^#SBATCH/d' -e '/^$/q' -e 's/^# \{0,1\}//p' "$0"; }
 
 # A command as one line that can be pasted into a shell.
 quote() {

@@ -53,17 +53,19 @@ worker=(bash gencnp_jax/launch/tpu_worker.sh)
 
 install() {
   local archive=${TMPDIR:-/tmp}/$NAME.tar.gz
+  local unpack='mkdir -p gencnp_jax && tar -xzf gencnp_jax.tar.gz -C gencnp_jax'
   run git archive --format=tar.gz --output="$archive" HEAD &&
     vm scp "$archive" "$NAME:gencnp_jax.tar.gz" --worker=all &&
-    on_hosts all "mkdir -p gencnp_jax && tar -xzf gencnp_jax.tar.gz -C gencnp_jax && ${worker[*]} install" &&
+    on_hosts all "$unpack && ${worker[*]} install" &&
     new=''
 }
 
 attempt() {
+  local start
+  start=$(quote "${worker[@]}" start "${flags[@]}" --workdir="$WORKDIR")
   up || return 255
   [[ -z $new ]] || install || return
-  on_hosts all "$(quote "${worker[@]}" start "${flags[@]}" --workdir="$WORKDIR")" &&
-    on_hosts all "${worker[*]} follow"
+  on_hosts all "$start" && on_hosts all "${worker[*]} follow"
 }
 
 # gcloud's exit code is that of the first host that failed, or 255 where it got
@@ -100,7 +102,8 @@ case $verb in
   run | all | fetch)
     [[ -n $WORKDIR ]] || die "$verb needs WORKDIR=gs://bucket/path"
     if [[ $WORKDIR != gs://* ]] && ((${TYPE##*-} > 8)); then
-      die "$TYPE has several hosts, which share no disk: WORKDIR=gs://bucket/path, not $WORKDIR"
+      die "$TYPE has several hosts, which share no disk:" \
+        "WORKDIR=gs://bucket/path, not $WORKDIR"
     fi
     [[ $verb == fetch ]] || ((${#flags[@]})) ||
       die "$verb needs flags of the main job: --config=configs/cifar.py"
@@ -113,7 +116,8 @@ case $verb in
 esac
 dry || command -v gcloud >/dev/null ||
   die 'no gcloud: https://cloud.google.com/sdk/docs/install'
-trap 'note "a job that was started goes on: run follows it, down ends it"; exit 130' INT
+goes_on='a job that was started goes on: run follows it, down ends it'
+trap 'note "$goes_on"; exit 130' INT
 
 case $verb in
   logs) on_hosts 0 "${worker[*]} follow 100" ;;

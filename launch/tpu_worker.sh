@@ -28,9 +28,10 @@ start() {
     return
   fi
   rm -f run.exit
-  # The inner shell outlives SIGTERM, to write the exit code down.
+  # This shell outlives SIGTERM, to write the exit code down.
   # shellcheck disable=SC2016
-  nohup setsid bash -c 'trap : TERM; "$@" || code=$?; echo "${code:-0}" >run.exit' \
+  local shell='trap : TERM; "$@" || code=$?; echo "${code:-0}" >run.exit'
+  nohup setsid bash -c "$shell" \
     run "${PYTHON:-.venv/bin/python}" -m gencnp_jax.main "$@" \
     </dev/null >run.log 2>&1 &
   echo $! >run.pid
@@ -41,7 +42,8 @@ follow() {
     echo "[$worker] nothing was started here" >&2
     return 1
   fi
-  tail -n "${1:-+1}" -F --pid="$(cat run.pid)" run.log | sed -u "s/^/[$worker] /"
+  tail -n "${1:-+1}" -F --pid="$(cat run.pid)" run.log |
+    sed -u "s/^/[$worker] /"
   if [[ ! -f run.exit ]]; then
     echo "[$worker] the job is gone without an exit code: a restart?" >&2
     return 255
