@@ -61,6 +61,7 @@ setuptools.setup(
     'tpu': ['jax[tpu]'],
     'tensorboard': ['tensorboardX'],
     'docs': ['pdoc'],
+    'gcs': ['etils[epath-gcs]'],
     'test': TEST,
   },
 )

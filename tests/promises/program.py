@@ -4,6 +4,7 @@ python -m tests.promises.program --config=... --workdir=... --pause=.1
 python -m tests.promises.program explain OUT_DIR --pause=.1
 """
 
+import signal
 import sys
 import time
 
@@ -51,6 +52,8 @@ def _main(argv):
 
 
 if __name__ == '__main__':
+  # A shell lets what it runs in the background ignore Ctrl-C.
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   if 'explain' in sys.argv:
     sys.argv.remove('explain')
     flags.FLAGS['config'].validators.clear()
