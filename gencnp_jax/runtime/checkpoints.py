@@ -89,7 +89,7 @@ class Checkpoints:
       'progress': progress or {},
     }
     saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
-    with self._explained(step):
+    with self._explained():
       done = self._manager.save(
         step,
         args=ocp.args.Composite(**saved, about=ocp.args.JsonSave(about)),
@@ -161,19 +161,21 @@ class Checkpoints:
       self._manager.reload()
 
   @contextlib.contextmanager
-  def _explained(self, step: int | None) -> Iterator[None]:
-    """Says what a file system's error means for the run."""
+  def _explained(self) -> Iterator[None]:
+    """Says what a file system's error means for the run.
+
+    Of this save or of the one before, which was written in the background.
+    """
     try:
       yield
     except Exception as error:  # Orbax and tensorstore raise many types.
       reason = str(error).partition('\n')[0] or type(error).__name__
-      which = 'a step' if step is None else f'step {step}'
       there = checkpoint_files.steps(self._directory)
       kept = f'steps {there} there are whole' if there else 'none was there'
       raise CheckpointError(
-        f'{self._directory}: {which} could not be saved ({reason}); {kept}. '
+        f'{self._directory}: a checkpoint could not be saved ({reason}); {kept}. '
         'Make room or give the rights to write, and start again: it goes on '
-        'from the last one.'
+        'from there.'
       ) from error
 
   def close(self) -> None:
@@ -183,7 +185,7 @@ class Checkpoints:
       CheckpointError: it could not be written.
     """
     try:
-      with self._explained(None):
+      with self._explained():
         self._manager.wait_until_finished()
     finally:
       self._manager.close()

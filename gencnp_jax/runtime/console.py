@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging as python_logging
+import sys
 
 from absl import logging
 
 # The level from which a library is heard: some log every file they touch.
 _HEARD_FROM = {
-  'orbax': python_logging.ERROR,
+  # What it cannot save, it also raises.
+  'orbax': python_logging.CRITICAL,
   'tensorstore': python_logging.ERROR,
   'etils': python_logging.ERROR,
   'jax': python_logging.WARNING,
@@ -26,11 +28,21 @@ def set_up() -> None:
   handler.addFilter(_is_wanted)
   # Orbax says once per array what a tensorstore that keeps no metrics lacks.
   python_logging.captureWarnings(True)
+  sys.unraisablehook = _unraisable
 
 
 def hush() -> None:
   """Leaves the lines to the first process; warnings are still said."""
   logging.set_verbosity(logging.WARNING)
+
+
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+  """Leaves out what tensorstore says to a loop that orbax has closed.
+
+  After an error in saving, which is raised by itself.
+  """
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    sys.__unraisablehook__(unraisable)
 
 
 def _is_wanted(record: python_logging.LogRecord) -> bool:

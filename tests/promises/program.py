@@ -4,10 +4,12 @@ python -m tests.promises.program --config=... --workdir=... --pause=.1
 python -m tests.promises.program explain OUT_DIR --pause=.1
 """
 
+import os
 import signal
 import sys
 import time
 
+import jax
 from absl import app, flags
 
 from gencnp_jax import command_line, explainers, main
@@ -24,6 +26,8 @@ def _slow_down():
 
   def slowly():
     time.sleep(_PAUSE.value)
+    if os.environ.get('FAIL_IN') == str(jax.process_index()):
+      raise RuntimeError('as the test wanted')
     return requested()
 
   preemption.requested = slowly
@@ -45,7 +49,8 @@ def _explain(argv):
     )
 
 
-def _main(argv):
+def run(argv):
+  """Runs the stages, slowed down."""
   _slow_down()
   with tiny.in_the_zoo():
     main.main(argv)
@@ -58,4 +63,4 @@ if __name__ == '__main__':
     sys.argv.remove('explain')
     flags.FLAGS['config'].validators.clear()
     app.run(_explain)
-  app.run(_main, flags_parser=main.parse_flags)
+  app.run(run, flags_parser=main.parse_flags)
