@@ -34,7 +34,12 @@ def guarded() -> Iterator[None]:
       logging.warning(
         'Preempted: %s; the same command goes on from there.', ended.saved
       )
-    raise
+    if processes.started():
+      raise
+    # An end of Python would wait for what still computes.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(preemption.EXIT_CODE)
   except KeyboardInterrupt:
     _leave(
       'Interrupted. What was saved is whole; the same command goes on from it.',
@@ -64,5 +69,7 @@ def _leave(message: str, code: int) -> NoReturn:
   """Ends this process, and the others of its run."""
   if processes.several():
     processes.leave(message, code)
+  if code == 1:
+    sys.exit(message)
   print(message, file=sys.stderr)
   sys.exit(code)

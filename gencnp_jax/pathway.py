@@ -207,7 +207,7 @@ class Explanation:
       'shapes': [m.shape[1:] for m in self.masks],
       'layers_of_importance': len(self.importance or ()),
     }
-    temporary = path.parent / f'.{path.name}.{os.getpid()}'
+    temporary = path.parent / f'.{path.name}.{os.getpid()}.part'
     with temporary.open('wb') as file:
       np.savez_compressed(file, about=json.dumps(about), **arrays)
     temporary.replace(path)

@@ -7,7 +7,6 @@ one are those of an interrupted training.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from typing import Any
 
@@ -17,7 +16,7 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, workspace
-from gencnp_jax.runtime import checkpoints, processes
+from gencnp_jax.runtime import checkpoints, files, processes
 
 RESULTS = 'results.json'
 DONE = 'done.json'
@@ -93,7 +92,7 @@ def _take_target(config: Any, directory: epath.Path) -> None:
   _check_finished(source.parent, 'target')
   _forget(directory, 'target')
   # Under a temporary name first: half a copy is never taken for a target.
-  temporary = directory / f'.target.{os.getpid()}'
+  temporary = files.part_of(destination)
   _copy(source, temporary)
   temporary.rename(destination)
 

@@ -53,7 +53,7 @@ def run(config: Any, path: epath.PathLike) -> None:
     'Start the same command on all hosts.',
   )
   with workdir.open_workdir(path) as directory:
-    processes.from_first(lambda: _unbind(directory))
+    processes.from_first(lambda: _clear(directory))
     workdir.check_config(
       directory,
       config.to_dict(),
@@ -124,8 +124,9 @@ def _report(run: Run) -> None:
   logging.info('Report: %s', main_report.write_report(run))
 
 
-def _unbind(directory: epath.Path) -> None:
-  """Lets a run that failed before it made anything bind no later one."""
+def _clear(directory: epath.Path) -> None:
+  """Removes what is half written; an empty run binds no later one."""
+  files.remove_parts(directory)
   if not any(directory.glob('*/*')):
     (directory / workdir.CONFIG).unlink(missing_ok=True)
 

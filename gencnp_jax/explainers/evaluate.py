@@ -141,7 +141,7 @@ def _evaluate_one(
       for masks, tied in worn
     ]
     # Or the next batch's explaining would be timed while this one is measured.
-    return jax.block_until_ready((found.logits, rows, removed))
+    return blocks.wait_for((found.logits, rows, removed))
 
   n = len(shared.images)
   sums = [Measured(shared) for _ in range(1 + len(cuts))]
@@ -199,7 +199,7 @@ class _Finder:
       self._compiled[shape] = find
     start = time.monotonic()
     found = self._compiled[shape](self._explainer, index, images)
-    jax.block_until_ready(found)
+    blocks.wait_for(found)
     self._seconds.setdefault(shape, []).append(time.monotonic() - start)
     return found
 

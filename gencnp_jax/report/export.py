@@ -9,6 +9,8 @@ import matplotlib
 from etils import epath
 from matplotlib.figure import Figure
 
+from gencnp_jax.runtime import files
+
 DPI = 192  # Of a PNG, twice the size on the page, and of rasters in an SVG.
 # Without these an SVG has random identifiers, and both formats a date or the
 # version that wrote them.
@@ -45,16 +47,8 @@ def replace(path: str | os.PathLike, content: bytes) -> Path:
   Returns:
     The path.
   """
-  path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Beside the target, so that the rename stays on one file system.
-  temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  try:
-    temporary.write_bytes(content)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
-  return path
+  files.replace(path, lambda file: file.write(content))
+  return epath.Path(path)
 
 
 def save(

@@ -7,6 +7,7 @@ results of all: what follows is the same everywhere.
 from __future__ import annotations
 
 import collections
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 from absl import logging
 
-from gencnp_jax.runtime import devices, preemption
+from gencnp_jax.runtime import devices, preemption, processes
 
 
 def map_rows(
@@ -102,6 +103,7 @@ def map_blocks(
         start = part.stop
         continue
       part, result = pending[0]
+      wait_for(result)
       whole = devices.all_rows(result)
       finished = jax.tree.map(lambda x, n=part.stop - part.start: x[:n], whole)
     except jax.errors.JaxRuntimeError as error:
@@ -126,6 +128,25 @@ def map_blocks(
     pending.popleft()
     del result  # Its memory is the next batch's.
     yield part, finished
+
+
+def wait_for(tree: Any) -> Any:
+  """Waits until arrays are computed, and returns them.
+
+  What takes minutes is given up where the run is asked to end: nothing of it
+  could be kept. Several processes can only end between blocks.
+
+  Raises:
+    Preempted: an end was asked for.
+  """
+  if not processes.started():
+    start = time.monotonic()
+    leaves = [x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array)]
+    while not all(leaf.is_ready() for leaf in leaves):
+      preemption.check()
+      # A fiftieth of the time so far: that much is lost at most.
+      time.sleep(min((time.monotonic() - start) / 50, 0.05))
+  return jax.block_until_ready(tree)
 
 
 def collect_rows(

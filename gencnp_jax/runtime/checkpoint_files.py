@@ -41,7 +41,9 @@ def steps(directory: epath.Path) -> list[int]:
   return sorted(
     int(path.name)
     for path in directory.iterdir()
-    if path.name.isascii() and path.name.isdigit() and path.is_dir()
+    if path.name.isdigit()
+    and str(int(path.name)) == path.name
+    and path.is_dir()
   )
 
 

@@ -8,6 +8,7 @@ damaged one is named and set aside.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +48,8 @@ class Checkpoints:
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
     self._directory = epath.Path(directory).absolute()
     self._about = about
+    self._thread = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
+    self._writing: concurrent.futures.Future | None = None
     self._manager = _Manager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
@@ -63,6 +66,9 @@ class Checkpoints:
   ) -> None:
     """Saves replicated trees; returns while the files are being written.
 
+    The values are those of now: the arrays may change, and be donated, after.
+    What goes wrong in the background is raised by the next call.
+
     Args:
       step: number of steps done.
       variables: what using the model needs.
@@ -74,9 +80,17 @@ class Checkpoints:
       CheckpointError: a step that is not past the newest one there, processes
         that hold different values, or files that cannot be written.
     """
+    self._wait()
     trees = {'variables': variables, 'training': training}
     devices.assert_replicas_equal(trees)
     trees = devices.to_host(trees)
+    if processes.several():
+      # Its barriers would get between the collectives of the next step.
+      self._write(step, trees, progress)
+    else:
+      self._writing = self._thread.submit(self._write, step, trees, progress)
+
+  def _write(self, step: int, trees: dict[str, Any], progress: Any) -> None:
     sums = {item: checksums(tree) for item, tree in trees.items()}
     for item, of_leaves in sums.items():
       processes.check_same(
@@ -99,6 +113,12 @@ class Checkpoints:
         f'{self._directory}: step {step} was not saved; the folder holds step '
         f'{self.latest()}, and only a later one can follow.'
       )
+
+  def _wait(self) -> None:
+    """Waits until the last save is on its way; raises what it met."""
+    writing, self._writing = self._writing, None
+    if writing is not None:
+      writing.result()
 
   def latest(self) -> int | None:
     """Returns the newest step, good or not; None without one."""
@@ -185,9 +205,11 @@ class Checkpoints:
       CheckpointError: it could not be written.
     """
     try:
+      self._wait()
       with self._explained():
         self._manager.wait_until_finished()
     finally:
+      self._thread.shutdown()
       self._manager.close()
 
   def __enter__(self) -> Checkpoints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -10,11 +11,17 @@ from etils import epath
 
 from gencnp_jax.runtime import processes
 
+_PART = re.compile(r'\..+\.\d+\.part')
 
-def write(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
+
+def part_of(path: epath.Path) -> epath.Path:
+  """Returns the name that a file has while it is being written."""
+  # Beside it, so that the rename stays on one file system.
+  return path.parent / f'.{path.name}.{os.getpid()}.part'
+
+
+def replace(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
   """Writes a file under a temporary name, then renames it.
-
-  The first process writes; the others return when the file is there.
 
   Args:
     path: local or `gs://`; its folder is made if need be.
@@ -24,21 +31,37 @@ def write(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
     OSError: what the file system said; a file that was there is as it was.
   """
   path = epath.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  part = part_of(path)
+  try:
+    with part.open('wb') as file:
+      fill(file)
+    part.replace(path)
+  except BaseException:
+    part.unlink(missing_ok=True)
+    raise
 
-  def replace():
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f'.{path.name}.{os.getpid()}'
-    try:
-      with temporary.open('wb') as file:
-        fill(file)
-      temporary.replace(path)
-    except BaseException:
-      temporary.unlink(missing_ok=True)
-      raise
 
-  processes.from_first(replace)
+def write(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
+  """Writes a file in the first process; in the others it is there on return.
+
+  Arguments and errors as `replace`.
+  """
+  processes.from_first(lambda: replace(path, fill))
 
 
 def write_text(path: epath.PathLike, text: str) -> None:
   """Writes text; see `write`."""
   write(path, lambda file: file.write(text.encode()))
+
+
+def remove_parts(folder: epath.Path) -> None:
+  """Removes what runs that were killed have left half written in a workdir."""
+  levels = ('', '*/', '*/*/', '*/*/*/')
+  for path in [p for level in levels for p in folder.glob(f'{level}.*.part')]:
+    if not _PART.fullmatch(path.name):
+      continue
+    if path.is_dir():
+      path.rmtree()
+    else:
+      path.unlink(missing_ok=True)

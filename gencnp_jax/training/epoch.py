@@ -30,7 +30,9 @@ class NonFiniteLoss(ValueError):
   def with_leaf(self, state: Any) -> NonFiniteLoss:
     """Returns the error with the first leaf of a state that is not finite."""
     bad = _first_bad((state.variables, state.training))
-    if bad is None or bad in str(self):
+    if bad is None:
+      return NonFiniteLoss(self._what, self.step, ' All leaves are finite.')
+    if bad in str(self):
       return self
     return NonFiniteLoss(
       self._what, self.step, f' {bad} is the first leaf that is not finite.'

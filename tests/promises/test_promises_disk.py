@@ -27,7 +27,8 @@ def test_a_full_disk_names_the_step_and_keeps_the_steps_before(
   ) as run:
     assert run.codes(120) == [1], run.said()
     said = run.said()
-  assert 'a checkpoint could not be saved' in said and 'File too large' in said
+  assert 'a checkpoint could not be saved' in said, said
+  assert 'File too large' in said, said
   assert f'steps {before} there are whole' in said
   assert 'Traceback' not in said
   assert _steps(path) == before

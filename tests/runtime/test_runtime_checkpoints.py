@@ -196,6 +196,24 @@ def test_foreign_files_are_left_alone(directory):
   assert (directory / 'old').is_dir()
 
 
+@pytest.mark.parametrize('name', ['9', '0009', '9-copy', '٩', '9.5', '-9'])
+@pytest.mark.parametrize('kind', ['folder', 'file'])
+def test_a_foreign_name_is_never_restored(directory, name, kind):
+  """It is set aside, or left alone, and the step before is used."""
+  _save(directory, 3)
+  foreign = directory / name
+  if kind == 'folder':
+    foreign.mkdir()
+    foreign /= 'notes.txt'
+  foreign.write_text('mine')
+  _assert_is_step(_restore(directory), 3)
+  found = [p.read_text() for p in directory.parent.rglob('*notes*')]
+  found += [p.read_text() for p in directory.glob(name) if p.is_file()]
+  assert found == ['mine']
+  _save(directory, 6)
+  _assert_is_step(_restore(directory), 6)
+
+
 @pytest.mark.parametrize('step', [4, 5])
 def test_a_step_that_is_not_past_the_newest_is_refused(directory, step):
   _save(directory, 5)
@@ -265,27 +283,29 @@ def test_another_format_is_named(directory):
     checkpoints.read_variables(directory, _state(0)[0])
 
 
-_ONE_DEVICE = """
+_OTHER_DEVICES = """
 import sys, chex
-chex.set_n_cpu_devices(1)
+chex.set_n_cpu_devices(int(sys.argv[2]))
 import jax, numpy as np
-from gencnp_jax.runtime import checkpoints
-assert jax.device_count() == 1
+from gencnp_jax.runtime import checkpoints, devices
+assert jax.device_count() == int(sys.argv[2])
 about = checkpoints.read_about(sys.argv[1])
 like = {'params': {'conv': {'kernel': np.zeros((3, 3, 16, 16), np.float32)},
                    'low': np.zeros(5, jax.numpy.bfloat16),
                    'scale': np.float32(0)},
         'batch_stats': {'seen': np.zeros(4, np.int32), 'on': np.zeros(2, bool)}}
 tree = checkpoints.read_variables(sys.argv[1], like)
+tree = devices.to_host(devices.replicate(tree))
 assert checkpoints.checksums(tree) == about['checksums']['variables']
 print(float(tree['params']['scale']))
 """
 
 
-def test_one_device_opens_what_four_saved(directory):
+@pytest.mark.parametrize('count', [1, 2, 8])
+def test_other_device_counts_open_what_four_saved(directory, count):
   _save(directory, 9)
   done = subprocess.run(
-    [sys.executable, '-c', _ONE_DEVICE, str(directory)],
+    [sys.executable, '-c', _OTHER_DEVICES, str(directory), str(count)],
     capture_output=True,
     text=True,
     cwd=pathlib.Path(__file__).parents[2],

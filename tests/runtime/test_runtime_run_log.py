@@ -128,7 +128,7 @@ def test_progress_of_nothing_is_silent(caplog):
     ('/x/gencnp_jax/loop.py', logging.INFO, True),
     ('/jax/gencnp_jax/loop.py', logging.INFO, True),
     ('/x/site-packages/orbax/checkpoint.py', logging.WARNING, False),
-    ('/x/site-packages/orbax/checkpoint.py', logging.ERROR, True),
+    ('/x/site-packages/orbax/checkpoint.py', logging.ERROR, False),
     ('/x/site-packages/jax/_src/xla_bridge.py', logging.INFO, False),
     ('/x/site-packages/jax/_src/xla_bridge.py', logging.WARNING, True),
   ],

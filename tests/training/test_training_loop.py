@@ -231,8 +231,14 @@ def test_a_bad_loss_names_its_step_and_keeps_the_good(
   bad = next(s for s in range(4, 8) if white in order[s]) + 1
   task = _Poisoned(tiny.Net(devices.AXIS), tiny.PREPROCESS)
   options = {'every': every, 'dispatch': dispatch, 'epochs': 2.0}
-  with pytest.raises(loop.NonFiniteLoss, match=f'nan at step {bad}\\.'):
+  with pytest.raises(
+    loop.NonFiniteLoss, match=f'nan at step {bad}\\.'
+  ) as ended:
     tiny.run(tmp_path, task=task, loaded=loaded, **options)
+  # This loss passes no gradient on.
+  assert 'All leaves are finite' in str(ended.value)
+  # What was measured before it is in the log.
+  assert _log(tmp_path)[-1]['step'] == bad - 1
   good = bad - 1 if every else 4
   assert _steps(tmp_path)[-1] == good
   assert all(np.isfinite(r['loss']) for r in _log(tmp_path))
@@ -243,7 +249,9 @@ def test_a_bad_loss_names_its_step_and_keeps_the_good(
 
 
 def test_a_rate_that_explodes_stops(tmp_path):
-  with pytest.raises(loop.NonFiniteLoss, match=r'step [23].*learning rate'):
+  with pytest.raises(
+    loop.NonFiniteLoss, match=r'step [23].*first leaf.*learning rate'
+  ):
     tiny.run(
       tmp_path,
       learning_rate=1e30,

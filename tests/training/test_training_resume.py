@@ -3,10 +3,12 @@
 import json
 import signal
 
+import jax
 import numpy as np
 import pytest
 
-from gencnp_jax.runtime import checkpoints, devices, run_log
+from gencnp_jax.runtime import checkpoints, devices, preemption, run_log
+from gencnp_jax.training import loop, step
 from tests.training import tiny
 
 
@@ -40,7 +42,7 @@ def test_after_sigkill_it_goes_on_bit_for_bit(straight, tmp_path):
   assert process.returncode == -signal.SIGKILL, said
   assert [json.loads(r)['step'] for r in _records(tmp_path)][-1] == 3
   with checkpoints.Checkpoints(tmp_path / 'checkpoints', {}) as saved:
-    assert saved.latest() in (2, 3)
+    assert saved.latest() in (1, 2, 3)
   state = tiny.run(tmp_path, epochs=2.0)
   path, expected = straight['target']
   assert _checksums(state) == expected
@@ -109,3 +111,61 @@ def test_four_devices_are_one(straight, one_device, name):
     assert a.keys() == b.keys() and a['split'] == b['split']
     for key in a.keys() - {'split'}:
       np.testing.assert_allclose(a[key], b[key], rtol=1e-5, err_msg=key)
+
+
+@pytest.fixture(scope='module')
+def by_epoch(tmp_path_factory):
+  """Two epochs that save and look once in each."""
+  path = tmp_path_factory.mktemp('by_epoch')
+  return path, _checksums(tiny.run(path, every=0, epochs=2.0))
+
+
+def test_a_preempted_run_goes_on_in_the_middle_of_an_epoch(
+  by_epoch, tmp_path, monkeypatch
+):
+  """With the sums of its epoch: parameters and log are those of one run."""
+  asked = []
+
+  def requested():
+    asked.append(1)
+    return len(asked) > 7
+
+  with monkeypatch.context() as patch:
+    patch.setattr(preemption, 'requested', requested)
+    with pytest.raises(preemption.Preempted) as ended:
+      tiny.run(tmp_path, every=0, epochs=2.0)
+  assert ended.value.saved == 'step 6 of 8 is saved'
+  path, expected = by_epoch
+  assert _checksums(tiny.run(tmp_path, every=0, epochs=2.0)) == expected
+  assert _records(tmp_path) == _records(path)
+
+
+def test_a_run_that_ends_in_its_validation_makes_up_for_it(
+  by_epoch, tmp_path, monkeypatch
+):
+  """The state is saved before, and the line of the log is written after."""
+
+  def ends(*unused):
+    raise preemption.Preempted()
+
+  with monkeypatch.context() as patch:
+    patch.setattr(loop, 'evaluate', ends)
+    with pytest.raises(preemption.Preempted) as ended:
+      tiny.run(tmp_path, every=0, epochs=2.0)
+  assert ended.value.saved == 'step 4 of 8 is saved'
+  path, expected = by_epoch
+  assert [json.loads(r)['split'] for r in _records(tmp_path)] == ['train']
+  assert _checksums(tiny.run(tmp_path, every=0, epochs=2.0)) == expected
+  assert _records(tmp_path) == _records(path)
+
+
+def test_no_memory_for_a_step_names_the_setting(tmp_path, monkeypatch):
+  def compiled(*unused, **named):
+    def run(*arguments):
+      raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of memory')
+
+    return run
+
+  monkeypatch.setattr(step, 'compiled', compiled)
+  with pytest.raises(ValueError, match='batch_size=8: the devices have no mem'):
+    tiny.run(tmp_path)
