@@ -1,6 +1,7 @@
 """SIGTERM and Ctrl-C: everything is saved, and the next start goes on."""
 
 import signal
+import time
 
 import pytest
 
@@ -58,13 +59,25 @@ def test_sigterm_while_a_data_set_is_explained(tmp_path, cache, count):
   with pod.Pod('explain', out, **options) as run:
     run.finish()
   # What was there is kept, and the rest is what one call finds.
-  for name, time in there.items():
-    assert (out / name).stat().st_mtime_ns == time
+  for name, written in there.items():
+    assert (out / name).stat().st_mtime_ns == written
   found = ExplainedDataset.open(out).load()
   expected = tiny.generative()(tiny.images(program.IMAGES), batch_size=8)
   assert len(found) == program.IMAGES
   for a, b in zip(found.masks, expected.masks):
     assert (a == b).mean() > 0.999  # Another device count, other last bits.
+
+
+def test_sigterm_does_not_wait_for_a_long_block(tmp_path, cache):
+  """A block of DGR takes minutes, and nothing of it could be kept."""
+  out = tmp_path / 'explained'
+  with pod.Pod('explain', out, cache=cache, SLOW='1') as run:
+    run.until(lambda: (out / '.lock').exists())
+    time.sleep(15)  # Compiled, and computing.
+    start = time.monotonic()
+    run.send()
+    assert run.codes(60) == [preemption.EXIT_CODE], run.said()
+    assert time.monotonic() - start < 5
 
 
 def test_ctrl_c_leaves_a_usable_workdir(tmp_path, cache, undisturbed):
