@@ -13,7 +13,14 @@ import numpy as np
 from etils import epath
 
 from gencnp_jax import explainers, metrics, pathway, settings
-from gencnp_jax.experiments.run import DETAILS, Run, part, precise
+from gencnp_jax.experiments.run import (
+  DETAILS,
+  Run,
+  on_this_machine,
+  part,
+  precise,
+)
+from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.runtime import files, processes
 
 EXAMPLES = 'examples.npz'
@@ -86,9 +93,12 @@ def measure(
   section, images = run.config.evaluate, run.images
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
 
-  def measured(name, explainer):
+  def measured(name, explainer, settings):
     compared = run.compare(
-      [explainer], curve(run.config), tuple(section.roap_sparsities)
+      [explainer],
+      curve(run.config),
+      tuple(section.roap_sparsities),
+      keep=Kept(folder / f'{name}.partial.npz', on_this_machine(settings)),
     )
     for evaluation in compared.curve:
       if evaluation.cut == section.pathways:
@@ -103,7 +113,7 @@ def measure(
     }
 
   def own():
-    compared = measured('gencnp', generative)
+    compared = measured('gencnp', generative, with_examples)
     with precise():
       shown = generative(images[: max(section.examples, 1)], importance=False)
     _write_details(folder, compared[0], images, run.labels, shown)
@@ -117,11 +127,12 @@ def measure(
     explainer = BASELINES[name](
       generative.target, sparsity, seed=run.config.seed, off=generative.off
     )
+    of_method = settled | {'at': sparsity}
     parts.append(
       part(
         folder / f'{name}.json',
-        settled | {'at': sparsity},
-        lambda n=name, e=explainer: as_json(measured(n, e)),
+        of_method,
+        lambda given=(name, explainer, of_method): as_json(measured(*given)),
       )
     )
   return {

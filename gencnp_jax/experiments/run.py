@@ -14,6 +14,7 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, explainers, metrics, products, workspace
+from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.runtime import checkpoints, processes, workdir
 
 DETAILS = 'details.npz'
@@ -133,6 +134,7 @@ class Run:
     compared: list[explainers.Explainer],
     sparsities: tuple[float, ...] = (),
     roap_sparsities: tuple[float, ...] = (),
+    keep: Kept | None = None,
   ) -> explainers.Comparison:
     """Evaluates explainers on the images of the run, in full precision."""
     with precise():
@@ -145,6 +147,7 @@ class Run:
         batch_size=self.config.evaluate.batch_size or None,
         blank=self.blank,
         seed=self.config.seed,
+        keep=keep,
       )
 
 
@@ -164,11 +167,7 @@ def part(
   Returns:
     What `measure` returned, with 'settings' and 'seconds'.
   """
-  settled = settled | {
-    'device': products.device(),
-    'versions': products.versions(),
-  }
-  settled = json.loads(json.dumps(settled))
+  settled = on_this_machine(settled)
   found = processes.from_first(lambda: _found(path, settled))
   if found is not None:
     return found
@@ -180,6 +179,15 @@ def part(
   }
   workdir.write_json(path, found)
   return found
+
+
+def on_this_machine(settled: dict[str, Any]) -> dict[str, Any]:
+  """Returns settings with device and versions, as JSON gives them back."""
+  return json.loads(
+    json.dumps(
+      settled | {'device': products.device(), 'versions': products.versions()}
+    )
+  )
 
 
 def _found(path: epath.Path, settled: dict[str, Any]) -> dict[str, Any] | None:

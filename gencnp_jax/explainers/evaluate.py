@@ -8,7 +8,6 @@ only logits, counts and bits come to the host.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,9 +18,11 @@ import numpy as np
 from gencnp_jax import metrics, pathway, selection
 from gencnp_jax.explainers import base, inputs
 from gencnp_jax.explainers.evaluation import Comparison, Evaluation
+from gencnp_jax.explainers.finder import Finder
+from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
-from gencnp_jax.runtime import blocks, devices, processes, progress
+from gencnp_jax.runtime import blocks, devices, progress
 
 CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Sparsities that tell methods apart: two thirds of all neurons are zero."""
@@ -37,6 +38,7 @@ def evaluate(
   batch_size: int | None = None,
   blank: np.ndarray | None = None,
   seed: int = 0,
+  keep: Kept | None = None,
 ) -> Comparison:
   """Measures explainers on the same images.
 
@@ -53,6 +55,8 @@ def evaluate(
     batch_size: images at a time; None picks what fits each explainer.
     blank: `[h, w, channels]`, the image of blank leakage; None for the mean.
     seed: of the partners of swap leakage.
+    keep: where the finished part of an evaluation of one explainer is kept when
+      it is asked to end, and found again.
 
   Returns:
     A `Comparison`: a sequence of one `Evaluation` an explainer, in their order,
@@ -64,6 +68,8 @@ def evaluate(
   """
   if not explainers:
     raise ValueError('explainers is empty; pass at least one.')
+  if keep is not None and len(explainers) > 1:
+    raise ValueError('keep= is for one explainer at a time.')
   images = inputs.check_images(images)
   target = explainers[0].target
   shapes = target.activation_shapes(images.shape[1:])
@@ -101,7 +107,7 @@ def evaluate(
   own, curve, removed = [], [], []
   for explainer in explainers:
     (first, *others), more = _evaluate_one(
-      explainer, shared, cuts, roap_cuts, batch_size
+      explainer, shared, cuts, roap_cuts, batch_size, keep
     )
     own.append(first)
     curve += others
@@ -115,11 +121,12 @@ def _evaluate_one(
   cuts: dict[float, int],
   roap_cuts: dict[float, int],
   batch_size: int | None,
+  keep: Kept | None,
 ) -> tuple[list[Evaluation], list[dict[str, Any]]]:
   """Returns the explainer's own evaluation, one a cut; ROAP of each cut."""
   if not explainer.is_cut_from_importance:
     cuts, roap_cuts = {}, {}
-  finder = _Finder(explainer)
+  finder = Finder(explainer)
   cut, measure = devices.rowwise(_cut, 2), devices.rowwise(_measure, 4)
   remove = devices.rowwise(_remove, 2)
   wearing = devices.replicate((explainer.target, explainer.ablation))
@@ -144,27 +151,37 @@ def _evaluate_one(
     return blocks.wait_for((found.logits, rows, removed))
 
   n = len(shared.images)
-  sums = [Measured(shared) for _ in range(1 + len(cuts))]
-  roap = [metrics.Mean() for _ in roap_cuts]
-  with progress.Progress(n, explainer.name) as bar:
-    for part, (logits, worn, removed) in blocks.map_blocks(
+  if batch_size is None:
+    batch_size = inputs.batch_size_that_fits(
+      explainer.target, shared.images, explainer.copies
+    )
+
+  def measured(first_row=0):
+    return blocks.map_blocks(
       run,
       np.arange(n, dtype=np.int32),
       shared.images,
       shared.partner_images,
-      batch_size=batch_size
-      or inputs.batch_size_that_fits(
-        explainer.target, shared.images, explainer.copies
-      ),
-    ):
+      batch_size=batch_size,
+      first_row=first_row,
+    )
+
+  sums = [Measured(shared) for _ in range(1 + len(cuts))]
+  roap = [metrics.Mean() for _ in roap_cuts]
+  with progress.Progress(n, explainer.name) as bar:
+    found = (
+      keep.blocks(measured, lambda: finder.seconds) if keep else measured()
+    )
+    for part, (logits, worn, removed) in found:
       for one, rows in zip(sums, worn):
         one.add(part, logits, rows)
       if shared.labels is not None:
         for i, rest in enumerate(removed):
           roap[i] += metrics.roap_sums(rest, shared.labels[part])
       bar.update(part.stop - part.start)
+  seconds = finder.seconds + (keep.seconds if keep else 0.0)
   evaluations = [
-    one.result(explainer.name, sparsity, finder.seconds)
+    one.result(explainer.name, sparsity, seconds)
     for one, sparsity in zip(sums, (None, *cuts))
   ]
   points = {e.cut: e.roap for e in evaluations[1:]}
@@ -177,50 +194,8 @@ def _evaluate_one(
   ]
 
 
-class _Finder:
-  """Finds pathways and takes the time, without compilation.
-
-  What is compiled ahead takes no part of an array that lies on several hosts:
-  with several processes the first block, which holds the compilation, counts as
-  the mean of the others, where there are any.
-  """
-
-  def __init__(self, explainer: base.Explainer):
-    self._explainer = devices.replicate(explainer)
-    self._compiled: dict[Any, Any] = {}
-    self._seconds: dict[Any, list[float]] = {}
-
-  def __call__(self, index, images) -> base.Pathways:
-    shape = images.shape
-    if shape not in self._compiled:
-      find = devices.rowwise(_find, 2)
-      if not processes.several():
-        find = find.lower(self._explainer, index, images).compile()
-      self._compiled[shape] = find
-    start = time.monotonic()
-    found = self._compiled[shape](self._explainer, index, images)
-    blocks.wait_for(found)
-    self._seconds.setdefault(shape, []).append(time.monotonic() - start)
-    return found
-
-  @property
-  def seconds(self) -> float:
-    """Wall time of all blocks so far."""
-    total = 0.0
-    for taken in self._seconds.values():
-      if processes.several() and len(taken) > 1:
-        taken = [float(np.mean(taken[1:])), *taken[1:]]
-      total += sum(taken)
-    return total
-
-
 def _logits(target, images) -> jax.Array:
   return target(images)
-
-
-def _find(explainer, index, images) -> base.Pathways:
-  own = jnp.full(index.shape, -1, jnp.int32)
-  return explainer.pathways(index, images, own)
 
 
 def _cut(replicated, importance, index):

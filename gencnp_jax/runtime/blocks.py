@@ -44,7 +44,7 @@ def map_rows(
 
 
 def map_blocks(
-  run: Callable, *arrays: Any, batch_size: int
+  run: Callable, *arrays: Any, batch_size: int, first_row: int = 0
 ) -> Iterator[tuple[slice, Any]]:
   """Calls a function with blocks of rows, split over all devices.
 
@@ -60,6 +60,7 @@ def map_blocks(
     *arrays: arrays `[n, ...]` of the same n.
     batch_size: rows at a time, over all devices; rounded up to their multiple,
       and down to what n needs.
+    first_row: of the first block: those before it are done.
 
   Yields:
     `(slice, tree)`: which rows, and their results as NumPy arrays.
@@ -79,7 +80,7 @@ def map_blocks(
   if batch_size < 1:
     raise ValueError(f'batch_size={batch_size}: it must be at least 1.')
   count, local = jax.device_count(), jax.local_device_count()
-  first = jax.process_index() * local
+  mine = slice(jax.process_index() * local, None)
   rows = -(-min(batch_size, n) // count)
   pending: collections.deque = collections.deque()
 
@@ -89,9 +90,9 @@ def map_blocks(
     if short:
       block = np.concatenate([block, np.repeat(block[-1:], short, axis=0)])
     block = block.reshape(count, rows, *block.shape[1:])
-    return block[first : first + local]
+    return block[mine][:local]
 
-  start = 0
+  start = first_row
   while start < n or pending:
     try:
       # One batch computes while the one before is copied to the host.
