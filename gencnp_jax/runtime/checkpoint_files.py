@@ -1,4 +1,4 @@
-"""One checkpoint on disk: its steps, its `about`, its arrays, and their sums."""
+"""Checkpoints on disk: their steps, what they say, their arrays, and the sums."""
 
 from __future__ import annotations
 
@@ -117,3 +117,39 @@ def read(path: epath.Path, item: str, like: Any) -> Any:
       f'{path}: {item} damaged, {wrong[0]} fails its checksum.'
     )
   return tree
+
+
+def read_about(directory: epath.PathLike) -> dict[str, Any]:
+  """Reads what the newest checkpoint of a directory says of itself.
+
+  Raises:
+    CheckpointError: no checkpoint there, or one of another format.
+  """
+  step = _newest(directory)
+  return about_of(epath.Path(directory).absolute() / str(step))
+
+
+def read_variables(directory: epath.PathLike, like: Any) -> Any:
+  """Reads the newest variables of a directory, on any device count.
+
+  Args:
+    directory: where a stage saved.
+    like: a tree of arrays or shape structs, shaped like the variables.
+
+  Raises:
+    CheckpointError: none there, or a damaged one.
+  """
+  step = _newest(directory)
+  return read(epath.Path(directory).absolute() / str(step), 'variables', like)
+
+
+def _newest(directory: epath.PathLike) -> int:
+  path = epath.Path(directory)
+  steps = steps(path)
+  if not steps:
+    found = sorted(p.name for p in path.iterdir()) if path.exists() else []
+    raise CheckpointError(
+      f'{path}: there is no checkpoint here; the folder '
+      + (f'holds {", ".join(found)}.' if found else 'is missing or empty.')
+    )
+  return steps[-1]

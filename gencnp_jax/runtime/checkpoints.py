@@ -3,7 +3,8 @@
 A step holds `variables` (all that using the model needs), `training` (what going
 on needs besides) and `about` (model, data set, config, and a checksum of every
 leaf: orbax does not notice a flipped byte). The newest good step is restored; a
-damaged one is named and set aside.
+damaged one is named and set aside. The state is the same in all processes: the
+first one saves it, and all restore it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from gencnp_jax.runtime.checkpoint_files import (
   CheckpointError as CheckpointError,
 )
 from gencnp_jax.runtime.checkpoint_files import checksums as checksums
+from gencnp_jax.runtime.checkpoint_files import read_about as read_about
+from gencnp_jax.runtime.checkpoint_files import read_variables as read_variables
 
 _KEEP = 2
 _DAMAGED = 'damaged'
@@ -50,12 +53,24 @@ class Checkpoints:
     self._about = about
     self._thread = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
     self._writing: concurrent.futures.Future | None = None
-    self._manager = _Manager(
-      self._directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
-      ),
-    )
+    processes.from_first(self._open)
+
+  def _open(self) -> None:
+    with self._explained():
+      self._directory.mkdir(parents=True, exist_ok=True)
+      alone = ocp.options.MultiprocessingOptions(0, {0}, 'first')
+      self._manager = _Manager(
+        self._directory,
+        options=ocp.CheckpointManagerOptions(
+          create=False,
+          preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
+          # In a thread of ours, where its errors are raised.
+          enable_async_checkpointing=False,
+          multiprocessing_options=alone
+          if processes.started()
+          else ocp.options.MultiprocessingOptions(),
+        ),
+      )
 
   def save(
     self,
@@ -80,26 +95,23 @@ class Checkpoints:
       CheckpointError: a step that is not past the newest one there, processes
         that hold different values, or files that cannot be written.
     """
-    self._wait()
+    self.finish()
     trees = {'variables': variables, 'training': training}
     devices.assert_replicas_equal(trees)
     trees = devices.to_host(trees)
     if processes.several():
-      # Its barriers would get between the collectives of the next step.
-      self._write(step, trees, progress)
-    else:
+      for item, tree in trees.items():
+        processes.check_same(
+          f'{item} at step {step}', checksums(tree), 'Nothing was saved.'
+        )
+    if processes.is_first():
       self._writing = self._thread.submit(self._write, step, trees, progress)
 
   def _write(self, step: int, trees: dict[str, Any], progress: Any) -> None:
-    sums = {item: checksums(tree) for item, tree in trees.items()}
-    for item, of_leaves in sums.items():
-      processes.check_same(
-        f'{item} at step {step}', of_leaves, 'Nothing was saved.'
-      )
     about = {
       **self._about,
       'format': FORMAT,
-      'checksums': sums,
+      'checksums': {item: checksums(tree) for item, tree in trees.items()},
       'progress': progress or {},
     }
     saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}
@@ -114,8 +126,15 @@ class Checkpoints:
         f'{self.latest()}, and only a later one can follow.'
       )
 
+  def finish(self) -> None:
+    """Waits until what was saved is on disk, in all processes.
+
+    Raises:
+      CheckpointError: it could not be written.
+    """
+    processes.from_first(self._wait)
+
   def _wait(self) -> None:
-    """Waits until the last save is on its way; raises what it met."""
     writing, self._writing = self._writing, None
     if writing is not None:
       writing.result()
@@ -175,10 +194,10 @@ class Checkpoints:
           aside = self._directory.parent / f'{_DAMAGED}-{step}-{again}'
         logging.error('Step %d is set aside as %s.', step, aside)
         (self._directory / str(step)).rename(aside)
+      if steps:
+        self._manager.reload()
 
     processes.from_first(move)
-    if steps:
-      self._manager.reload()
 
   @contextlib.contextmanager
   def _explained(self) -> Iterator[None]:
@@ -205,58 +224,22 @@ class Checkpoints:
       CheckpointError: it could not be written.
     """
     try:
-      self._wait()
-      with self._explained():
-        self._manager.wait_until_finished()
+      self.finish()
     finally:
       self._thread.shutdown()
-      self._manager.close()
+      if processes.is_first():
+        self._manager.close()
 
   def __enter__(self) -> Checkpoints:
     return self
 
   def __exit__(self, kind, *unused) -> None:
-    try:
+    if kind is None:
       self.close()
+      return
+    # What ended this process may have ended it alone: nothing is agreed upon.
+    try:
+      self._wait()
     except CheckpointError as error:
-      if kind is None:
-        raise
-      logging.error('%s', error)  # What ended the run is told before.
-
-
-def read_about(directory: epath.PathLike) -> dict[str, Any]:
-  """Reads what the newest checkpoint of a directory says of itself.
-
-  Raises:
-    CheckpointError: no checkpoint there, or one of another format.
-  """
-  step = _newest(directory)
-  return checkpoint_files.about_of(epath.Path(directory).absolute() / str(step))
-
-
-def read_variables(directory: epath.PathLike, like: Any) -> Any:
-  """Reads the newest variables of a directory, on any device count.
-
-  Args:
-    directory: where a stage saved.
-    like: a tree of arrays or shape structs, shaped like the variables.
-
-  Raises:
-    CheckpointError: none there, or a damaged one.
-  """
-  step = _newest(directory)
-  return checkpoint_files.read(
-    epath.Path(directory).absolute() / str(step), 'variables', like
-  )
-
-
-def _newest(directory: epath.PathLike) -> int:
-  path = epath.Path(directory)
-  steps = checkpoint_files.steps(path)
-  if not steps:
-    found = sorted(p.name for p in path.iterdir()) if path.exists() else []
-    raise CheckpointError(
-      f'{path}: there is no checkpoint here; the folder '
-      + (f'holds {", ".join(found)}.' if found else 'is missing or empty.')
-    )
-  return steps[-1]
+      logging.error('%s', error)
+    self._thread.shutdown()

@@ -9,7 +9,7 @@ from absl import logging
 
 # The level from which a library is heard: some log every file they touch.
 _HEARD_FROM = {
-  # What it cannot save, it also raises.
+  # It logs, with a traceback, what `Checkpoints` raises.
   'orbax': python_logging.CRITICAL,
   'tensorstore': python_logging.ERROR,
   'etils': python_logging.ERROR,

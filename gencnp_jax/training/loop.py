@@ -167,6 +167,7 @@ def train(
     if pending is not None:
       epoch.add(*pending)
     save()
+    checkpoints.finish()
     raise preemption.Preempted(f'step {step} of {total} is saved') from None
   except NonFiniteLoss as error:
     if epoch.sums:

@@ -1,7 +1,7 @@
 """The program of `program.py`, on a disk that holds no file above LIMIT bytes.
 
 A limit on the size of files stands in for a full disk: tests may run as root,
-whom no rights stop. It begins with the first checkpoint.
+whom no rights stop. It begins with the checkpoint of step FROM.
 """
 
 import os
@@ -13,15 +13,16 @@ from gencnp_jax import main
 from gencnp_jax.runtime import checkpoints
 from tests.promises import program
 
-save = checkpoints.Checkpoints.save
+save = checkpoints.Checkpoints._write
 
 
-def _save(self, *arguments):
-  limit = int(os.environ['LIMIT'])
-  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-  save(self, *arguments)
+def _save(self, step, *arguments):
+  if step >= int(os.environ['FROM']):
+    limit = int(os.environ['LIMIT'])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+  save(self, step, *arguments)
 
 
 if __name__ == '__main__':
-  checkpoints.Checkpoints.save = _save
+  checkpoints.Checkpoints._write = _save
   app.run(program.run, flags_parser=main.parse_flags)

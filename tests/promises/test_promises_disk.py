@@ -12,29 +12,31 @@ def _steps(path):
   return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
 
 
-def test_a_full_disk_names_the_step_and_keeps_the_steps_before(
-  tmp_path, cache, undisturbed
+@pytest.mark.parametrize('count', [1, 2])
+@pytest.mark.parametrize('step', [12, 16])
+def test_a_full_disk_says_so_and_keeps_the_steps_before(
+  tmp_path, cache, undisturbed, count, step
 ):
-  path = tmp_path / 'run'
-  with pod.train(path, '--pause=.3', cache=cache) as run:
-    run.until(lambda: 8 in pod.steps(path, 'target'))
-    run.send()
-    run.codes(60)
-  before = _steps(path)
-  assert before
+  """In the middle, and at the last step: nothing is taken for saved."""
+  path, options = tmp_path / 'run', {'count': count, 'cache': cache}
   with pod.train(
-    path, cache=cache, program='tests.promises.full_disk', LIMIT='2000'
+    path,
+    program='tests.promises.full_disk',
+    LIMIT='2000',
+    FROM=str(step),
+    **options,
   ) as run:
-    assert run.codes(120) == [1], run.said()
+    assert run.codes(120) == [1] * count, run.said()
     said = run.said()
   assert 'a checkpoint could not be saved' in said, said
   assert 'File too large' in said, said
+  before = [s for s in (4, 8, 12) if s < step][-2:]
   assert f'steps {before} there are whole' in said
-  assert 'Traceback' not in said
   assert _steps(path) == before
-  with pod.train(path, cache=cache) as run:
+  assert not (path / 'target/done.json').exists()
+  with pod.train(path, **options) as run:
     run.finish()
-  assert pod.outcome(path) == pod.outcome(undisturbed())
+  assert pod.outcome(path) == pod.outcome(undisturbed(1, count))
 
 
 @pytest.mark.parametrize('what', ['a file', 'in a file', 'no rights'])
