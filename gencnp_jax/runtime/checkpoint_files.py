@@ -145,11 +145,11 @@ def read_variables(directory: epath.PathLike, like: Any) -> Any:
 
 def _newest(directory: epath.PathLike) -> int:
   path = epath.Path(directory)
-  steps = steps(path)
-  if not steps:
+  there = steps(path)
+  if not there:
     found = sorted(p.name for p in path.iterdir()) if path.exists() else []
     raise CheckpointError(
       f'{path}: there is no checkpoint here; the folder '
       + (f'holds {", ".join(found)}.' if found else 'is missing or empty.')
     )
-  return steps[-1]
+  return there[-1]
