@@ -96,11 +96,11 @@ def distil(
 
 
 def _train(config, section, directory, stage, task, frozen, loaded, about):
-  processes.check_same(
-    'data set',
-    {'checksum': processes.digest(loaded.train.images, loaded.train.labels)},
-    'Give all hosts the same files.',
-  )
+  if processes.several():
+    digest = processes.digest(loaded.train.images, loaded.train.labels)
+    processes.check_same(
+      'data set', {'checksum': digest}, 'Give all hosts the same files.'
+    )
   products.forget(directory, stage)
   where = workspace.checkpoint_directory(directory, stage)
   with checkpoints.Checkpoints(where, about) as saved:

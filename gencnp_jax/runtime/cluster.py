@@ -53,8 +53,8 @@ def start(
   cluster = coordinator or detected(os.environ)
   if cluster is None:
     return
-  if os.environ.get('JAX_PLATFORMS') == 'cpu':
-    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
+  # Of CPUs; the others have their own.
+  jax.config.update('jax_cpu_collectives_implementation', 'gloo')
   logging.info('Waiting up to %d s for the processes of %s.', timeout, cluster)
   met = threading.Event()
   threading.Thread(
