@@ -11,10 +11,8 @@ bits, all layers of an image behind one another.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+
+from gencnp_jax import npz_files
 
 FORMAT = 1
 """Version of the file that `Explanation.save` writes."""
@@ -223,15 +223,8 @@ class Explanation:
     if not path.exists():
       raise ValueError(f'{path}: no such file.')
     try:
-      content = io.BytesIO(path.read_bytes())
-      with zipfile.ZipFile(content) as archive:
-        # NumPy stops reading before the checksum of an array is looked at.
-        damaged = archive.testzip()
-      if damaged:
-        raise ValueError(f'{damaged} fails its checksum')
-      content.seek(0)
-      with np.load(content, allow_pickle=False) as data:
-        arrays = dict(data)
+      with path.open('rb') as file:
+        arrays = npz_files.arrays(file)
       about = json.loads(str(arrays.pop('about')))
       version, loaded = about['format'], None
       if version == FORMAT:
@@ -244,7 +237,7 @@ class Explanation:
           tied=arrays.get('tied'),
           method=about['method'],
         )
-        _check_rows(loaded)
+        _check_shapes(loaded)
     except Exception as error:  # Damage shows as any of a dozen of them.
       raise ValueError(
         f'{path}: not an explanation, or a damaged one ({error}). Write it '
@@ -258,16 +251,25 @@ class Explanation:
     return loaded
 
 
-def _check_rows(explanation: Explanation) -> None:
-  """Raises where the arrays are of different numbers of images."""
-  arrays = [
-    *explanation.masks,
-    explanation.logits,
-    explanation.pathway_logits,
-    *(explanation.importance or ()),
+def _check_shapes(explanation: Explanation) -> None:
+  """Raises where the arrays do not fit each other."""
+  logits, masks = explanation.logits, explanation.masks
+  alike = [
+    ('pathway_logits', explanation.pathway_logits.shape, logits.shape),
+    *(('masks', m.shape[:1], logits.shape[:1]) for m in masks),
   ]
   if explanation.tied is not None:
-    arrays.append(explanation.tied)
-  rows = sorted({len(a) for a in arrays})
-  if len(rows) > 1:
-    raise ValueError(f'its arrays are of {rows} images')
+    alike.append(('tied', explanation.tied.shape, logits.shape[:1]))
+  if explanation.importance is not None:
+    shapes = [
+      tuple(s.shape for s in a) for a in (explanation.importance, masks)
+    ]
+    alike.append(('importance', *shapes))
+  for name, shape, wanted in alike:
+    if shape != wanted:
+      raise ValueError(f'{name} is {shape}, and should be {wanted}')
+  if logits.ndim != 2 or not masks or not isinstance(explanation.method, str):
+    raise ValueError(
+      f'logits are {logits.shape}, masks of {len(masks)} layers, the method is '
+      f'{explanation.method!r}'
+    )

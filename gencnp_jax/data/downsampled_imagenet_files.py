@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from gencnp_jax import npz_files
 from gencnp_jax.data import pickled_arrays
-from gencnp_jax.data.cache import read_npz
 
 SIDES = (8, 16, 32, 64)
 CLASSES = 1000
@@ -71,8 +71,8 @@ def read(path: Path) -> Batch:
     ValueError: it is damaged, truncated or no such file, or asks for more than
       arrays of numbers; the message names it.
   """
-  read_fields = read_npz if path.suffix == '.npz' else pickled_arrays.read
-  fields = read_fields(path, _REMEDY)
+  reader = npz_files if path.suffix == '.npz' else pickled_arrays
+  fields = reader.read(path, _REMEDY)
   for field in ('data', 'labels'):
     if field not in fields:
       raise ValueError(
@@ -88,7 +88,7 @@ def most_images(path: Path, side: int) -> int:
     try:
       with zipfile.ZipFile(path) as archive:
         size = archive.getinfo('data.npy').file_size
-    except (zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # zipfile raises a dozen types.
       raise _damaged(path, error) from error
   return size // (3 * side * side)
 

@@ -129,9 +129,10 @@ def _decode_split(
     images = decode(
       count,
       open_image,
-      describe=lambda row: f'{builder.data_path}: {split} {row}',
+      describe=lambda row: f'{builder.data_path} is damaged: {split} {row}',
       image_size=image_size,
       what=f'Decoding {builder.name} {split}',
+      remedy='delete it and prepare it again',
     )
   except (RuntimeError, IndexError) as error:
     # array_record reports damaged files as these.
