@@ -39,7 +39,10 @@ COMPARED = (
 
 def finite(value: Any) -> bool:
   """Whether a value was measured and can be drawn."""
-  return value is not None and math.isfinite(value)
+  try:
+    return value is not None and math.isfinite(value)
+  except (TypeError, OverflowError):  # A word, an integer of 400 digits.
+    return False
 
 
 @palette.styled
