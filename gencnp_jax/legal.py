@@ -11,6 +11,7 @@ import ml_collections
 from gencnp_jax import kinds, settings
 from gencnp_jax.choices import SettingsError, comma_set, one_of
 from gencnp_jax.model import gencnp as gencnp_model
+from gencnp_jax.model.daq import SIGMA, TEMPERATURE
 from gencnp_jax.training import state as training_state
 from gencnp_jax.training import tasks
 
@@ -18,9 +19,6 @@ from gencnp_jax.training import tasks
 _FLOATS = 3.4e38
 # Of one step an epoch, the least makes a step.
 _EPOCHS = 1e-6, 1e6
-# DAQ's slope is 0 or infinite beyond.
-_SIGMA = 1e-3, 1e3
-_TEMPERATURE = 1e-3, 50
 _BOUNDS = 1e3
 _GAP = 1e-3
 # What the draw of a crop, 16 bits in int32, has room for.
@@ -92,8 +90,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for field in ('hidden', 'num_fc'):
     _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
   _check('gencnp.num_fc', gencnp.num_fc, lambda v: v <= _DEPTH, 'at most 100')
-  _check_range('gencnp.sigma', gencnp.sigma, *_SIGMA)
-  _check_range('gencnp.temperature', gencnp.temperature, *_TEMPERATURE)
+  _check_range('gencnp.sigma', gencnp.sigma, *SIGMA)
+  _check_range('gencnp.temperature', gencnp.temperature, *TEMPERATURE)
   _check(
     'gencnp.upper',
     gencnp.upper,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import numbers
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gencnp_jax import npz_files
+from gencnp_jax import arguments, npz_files
 
 FORMAT = 1
 """Version of the file that `Explanation.save` writes."""
@@ -102,14 +103,20 @@ def class_pathways(
     For each class that occurs, a tuple of bool masks without the image axis.
 
   Raises:
-    ValueError: labels of another length, or a threshold outside [0, 1).
+    ValueError: masks that are none, labels of another length or no integers, or
+      a threshold outside [0, 1).
   """
-  labels = np.asarray(labels)
-  if labels.shape != (len(masks[0]),):
+  images = arguments.masks(masks)
+  labels = arguments.numbers('labels', labels)
+  if labels.shape != (images,):
     raise ValueError(
-      f'labels has shape {labels.shape}; the masks hold {len(masks[0])} images.'
+      f'labels has shape {labels.shape}; the masks hold {images} images.'
     )
-  if not 0.0 <= threshold < 1.0:
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'labels are {labels.dtype}; pass class numbers as integers.'
+    )
+  if not isinstance(threshold, numbers.Real) or not 0.0 <= threshold < 1.0:
     raise ValueError(
       f'threshold={threshold}: a neuron is class-relevant where more than this '
       'share of the images has it on; choose from 0 up to, not including, 1.'
@@ -251,25 +258,16 @@ class Explanation:
     return loaded
 
 
-def _check_shapes(explanation: Explanation) -> None:
+def _check_shapes(loaded: Explanation) -> None:
   """Raises where the arrays do not fit each other."""
-  logits, masks = explanation.logits, explanation.masks
-  alike = [
-    ('pathway_logits', explanation.pathway_logits.shape, logits.shape),
-    *(('masks', m.shape[:1], logits.shape[:1]) for m in masks),
-  ]
-  if explanation.tied is not None:
-    alike.append(('tied', explanation.tied.shape, logits.shape[:1]))
-  if explanation.importance is not None:
-    shapes = [
-      tuple(s.shape for s in a) for a in (explanation.importance, masks)
-    ]
-    alike.append(('importance', *shapes))
-  for name, shape, wanted in alike:
-    if shape != wanted:
-      raise ValueError(f'{name} is {shape}, and should be {wanted}')
-  if logits.ndim != 2 or not masks or not isinstance(explanation.method, str):
-    raise ValueError(
-      f'logits are {logits.shape}, masks of {len(masks)} layers, the method is '
-      f'{explanation.method!r}'
-    )
+  shapes = [m.shape for m in loaded.masks]
+  fits = (
+    loaded.logits.ndim == 2
+    and loaded.pathway_logits.shape == loaded.logits.shape
+    and {s[0] for s in shapes} == {len(loaded)}
+    and (loaded.tied is None or loaded.tied.shape == (len(loaded),))
+    and [s.shape for s in loaded.importance or loaded.masks] == shapes
+    and isinstance(loaded.method, str)
+  )
+  if not fits:
+    raise ValueError('its arrays do not fit each other')

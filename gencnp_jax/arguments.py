@@ -1,0 +1,111 @@
+"""What callers pass: arrays and whole numbers, refused by the argument's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+  """Returns an array of numbers or truths.
+
+  Args:
+    name: of the argument, for the error.
+    value: an array, or what makes one.
+
+  Raises:
+    ValueError: words, objects, complex numbers, or rows of unequal length.
+  """
+  try:
+    array = np.asarray(value)
+  except ValueError as error:
+    raise ValueError(f'{name} is no array ({error}).') from error
+  kinds = (jnp.bool_, jnp.integer, jnp.floating)
+  if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+    said = type(value).__name__ if array.ndim == 0 else array.dtype
+    raise ValueError(f'{name} is {said}; pass an array of numbers.')
+  return array
+
+
+def whole(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
+  """Returns a whole number between two others.
+
+  Raises:
+    ValueError: another kind of value, or one that is out of range.
+  """
+  if (
+    isinstance(value, bool)
+    or not isinstance(value, int | np.integer)
+    or not least <= value <= most
+  ):
+    raise ValueError(
+      f'{name}={value!r}: it must be a whole number, at least {least} and at '
+      f'most {most}.'
+    )
+  return int(value)
+
+
+def layers(name: str, value: Any) -> Sequence[Any]:
+  """Returns a tuple or a list, one array a layer.
+
+  Raises:
+    ValueError: something else, or nothing in it.
+  """
+  if not isinstance(value, tuple | list):
+    said = type(value).__name__
+    if np.ndim(value):
+      said = f'one array of shape {np.shape(value)}'
+    raise ValueError(
+      f'{name} is {said}; pass a tuple with one array a layer, such as '
+      'Explanation.masks.'
+    )
+  if not value:
+    raise ValueError(
+      f'{name} is empty; pass a tuple with one array a layer, such as '
+      'Explanation.masks.'
+    )
+  return value
+
+
+def masks(value: Any, images: int | None = None) -> int:
+  """Checks masks; returns of how many images they are.
+
+  Args:
+    value: what was passed as `masks`, an array a layer.
+    images: how many there are; None for as many as in the first layer.
+
+  Raises:
+    ValueError: no layer, another number of images, or values outside [0, 1].
+  """
+  for i, mask in enumerate(layers('masks', value)):
+    mask = numbers(f'masks[{i}]', mask)
+    if images is None and mask.ndim:
+      images = len(mask)
+    if mask.ndim < 2 or len(mask) != images:
+      raise ValueError(
+        f'masks[{i}] has shape {mask.shape}; there are {images} images: pass a '
+        f'tuple with one array [{images}, ...] a layer.'
+      )
+    if mask.dtype != bool and not ((mask >= 0) & (mask <= 1)).all():
+      raise ValueError(
+        f'masks[{i}] holds values outside [0, 1]: 0 is a neuron that is off, 1 '
+        'one that is on.'
+      )
+  return images
+
+
+def off(value: Any) -> None:
+  """Checks what stands in for off neurons: None, or an array a layer.
+
+  Raises:
+    ValueError: something else, or values that are not finite.
+  """
+  for i, stand_in in enumerate(() if value is None else layers('off', value)):
+    if not np.isfinite(numbers(f'off[{i}]', stand_in)).all():
+      raise ValueError(
+        f'off[{i}] holds NaN or infinite values; pass finite ones, such as '
+        'activation_means(target, images).'
+      )
