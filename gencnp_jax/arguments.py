@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -109,3 +109,40 @@ def off(value: Any) -> None:
         f'off[{i}] holds NaN or infinite values; pass finite ones, such as '
         'activation_means(target, images).'
       )
+
+
+def words(name: str, value: Any) -> None:
+  """Checks names, such as those of the classes.
+
+  Raises:
+    ValueError: something else than words in a row.
+  """
+  if (
+    isinstance(value, str)
+    or not isinstance(value, Iterable)
+    or not all(isinstance(word, str) for word in value)
+  ):
+    raise ValueError(f'{name} is {value!r:.60}; pass words in a list.')
+
+
+def rows(name: str, value: Any, *keys: str) -> None:
+  """Checks the rows of a table.
+
+  Args:
+    name: of the argument, for the error.
+    value: what should be mappings in a list.
+    *keys: that each of them has.
+
+  Raises:
+    ValueError: something else, or a row without one of the keys.
+  """
+  if isinstance(value, str) or not isinstance(value, Sequence):
+    raise ValueError(f'{name} is {value!r:.60}; pass mappings in a list.')
+  for i, row in enumerate(value):
+    if not isinstance(row, Mapping):
+      raise ValueError(f'{name}[{i}] is {row!r:.60}; pass a mapping.')
+    for key in keys:
+      if key not in row:
+        raise ValueError(
+          f'{name}[{i}] has no {key!r}; it has {", ".join(map(str, row))}.'
+        )

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from gencnp_jax import arguments
 from gencnp_jax.report import palette
 
 # Metric of a run log -> heading, unit; shares are drawn in percent.
@@ -60,10 +61,12 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   Raises:
     ValueError: no row holds a known metric.
   """
+  arguments.rows('records', records)
   series = {}
   for row in records:
     for key in CURVES:
-      if row.get('split') in SPLITS and finite(row.get(key)):
+      known = row.get('split') in SPLITS and finite(row.get('step'))
+      if known and finite(row.get(key)):
         points = series.setdefault(key, {}).setdefault(row['split'], {})
         points[row['step']] = row[key]
   if not series:
@@ -121,6 +124,7 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
   Raises:
     ValueError: no row holds one of the metrics.
   """
+  arguments.rows('rows', rows, 'method')
   shown = [
     (title, keys)
     for title, keys in COMPARED

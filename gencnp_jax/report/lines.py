@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from gencnp_jax import arguments
 from gencnp_jax.report import palette
 from gencnp_jax.report.column import ARROWS, Column
 from gencnp_jax.report.curves import finite
@@ -29,10 +30,12 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     rows: mappings with 'method'.
 
   Raises:
-    ValueError: no row.
+    ValueError: no row, or one without the name of a method.
   """
+  arguments.rows('rows', rows, 'method')
   if not rows:
     raise ValueError('rows is empty: there is nothing to draw.')
+  arguments.words("rows: 'method'", [row['method'] for row in rows])
   methods = list(dict.fromkeys(row['method'] for row in rows))
   result = {}
   for method, color in zip(methods, palette.method_colors(methods)):
@@ -81,6 +84,19 @@ def draw(
     if points:
       xs, ys = zip(*(points[value] for value in sorted(points)))
       axes.plot(xs, ys, label=method, **look)
+
+
+def cuts(rows: Sequence[Row]) -> list[float]:
+  """Returns the sparsities of rows, in order.
+
+  Raises:
+    ValueError: a row without a 'cut', or one that is no number.
+  """
+  arguments.rows('rows', rows, 'cut')
+  found = list(dict.fromkeys(row['cut'] for row in rows))
+  if not all(map(finite, found)):
+    raise ValueError(f"rows: 'cut' is one of {found}; they must be numbers.")
+  return sorted(found)
 
 
 def cut_axis(axes: Axes, cuts: Sequence[float]) -> None:

@@ -28,6 +28,7 @@ def roap_curve(
     ValueError: no row, or none with 'roap'.
   """
   looks = lines.looks(rows)
+  lines.cuts(rows)
   measured = [row['roap'] for row in rows if finite(row.get('roap'))]
   if not measured:
     raise ValueError("rows: no row has 'roap'; it needs labelled images.")
