@@ -117,10 +117,8 @@ def words(name: str, value: Any) -> None:
   Raises:
     ValueError: something else than words in a row.
   """
-  if (
-    isinstance(value, str)
-    or not isinstance(value, Iterable)
-    or not all(isinstance(word, str) for word in value)
+  if not isinstance(value, Iterable) or not all(
+    isinstance(word, str) for word in value
   ):
     raise ValueError(f'{name} is {value!r:.60}; pass words in a list.')
 

@@ -88,9 +88,11 @@ def check(
   Raises:
     ValueError: there is none, or one of another rank or without neurons.
   """
+  if not isinstance(masks, tuple | list):
+    arguments.layers(name, masks)
   masks = tuple(
     arguments.numbers(f'{name}[{i}]', mask).astype(bool)
-    for i, mask in enumerate(arguments.layers(name, masks))
+    for i, mask in enumerate(masks)
   )
   shapes = [mask.shape for mask in masks]
   if not masks or any(m.ndim not in (1, 3) or not m.size for m in masks):
