@@ -44,10 +44,13 @@ def read(folder: Path, name: str, image_size: int) -> Source:
   parts = [*directory.relative_to(folder).parts]
   if image_size:
     parts.append(f'{image_size}px')
-  arrays = cached(
-    folder / f'{"-".join(parts)}-decoded.npz',
-    lambda: _decode(directory, image_size),
-  )
+  path = folder / f'{"-".join(parts)}-decoded.npz'
+  arrays = cached(path, lambda: _decode(directory, image_size))
+  if not {'train_images', 'test_images', 'class_names'} <= arrays.keys():
+    raise ValueError(
+      f'{path} holds {sorted(arrays)}, which is no decoded data set; remove it, '
+      'and it is made again'
+    )
   return Source(
     train=(arrays['train_images'], arrays.get('train_labels')),
     test=(arrays['test_images'], arrays.get('test_labels')),
