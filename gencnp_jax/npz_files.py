@@ -69,46 +69,39 @@ def arrays(file: BinaryIO) -> Arrays:
       raise ValueError(f'it lists {len(members)} of {count} arrays')
     for member in members:
       name = member.filename.removesuffix('.npy')
+      if name == member.filename or name.rpartition('/')[2].startswith('._'):
+        _check_foreign(archive, member)
+        continue
       if name in found:
         raise ValueError(f'it holds {name} twice')
-      array = _array(archive, member)
-      if array is not None:
-        found[name] = array
+      _check_header(archive, member)
+      with archive.open(member) as content:
+        found[name] = np.lib.format.read_array(content, allow_pickle=False)
+        # At its end, the checksum is verified.
+        if content.read(1):
+          raise ValueError(f'{member.filename} is longer than its header says')
   return found
 
 
-def _array(
-  archive: zipfile.ZipFile, member: zipfile.ZipInfo
-) -> np.ndarray | None:
-  """Reads a member to its end, where its checksum is verified."""
-  array = None
-  if _is_array(archive, member):
-    with archive.open(member) as content:
-      array = np.lib.format.read_array(content, allow_pickle=False)
-      if content.read(1):
-        raise ValueError(f'{member.filename} is longer than its header says')
-    return array
+def _check_foreign(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+  """Reads what is no array: it might be one whose name was damaged."""
   with archive.open(member) as content:
     while content.read(_BLOCK):
       pass
-  return None
 
 
-def _is_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-  """Whether a member is an array, and no larger than the member."""
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+  """Raises where an array would be larger than the member that holds it."""
   with archive.open(member) as content:
-    if content.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:
-      return False
     version = np.lib.format.read_magic(content)
     if version not in _HEADERS:
       raise ValueError(f'{member.filename} is of format {version}')
     shape, _, dtype = _HEADERS[version](content)
-    size = dtype.itemsize
-    for side in shape:  # Python's integers do not overflow.
-      size *= side
+  size = dtype.itemsize
+  for side in shape:  # Python's integers do not overflow.
+    size *= side
   if size > member.file_size:
     raise ValueError(
       f'{member.filename} has {member.file_size} bytes, and its header says '
       f'{size}'
     )
-  return True
