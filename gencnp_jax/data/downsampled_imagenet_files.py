@@ -109,11 +109,12 @@ def _images(path: Path, data: Any) -> np.ndarray:
 
 def _labels(path: Path, fields: dict[str, Any]) -> np.ndarray:
   """Labels 1..1000 as int32 from 0."""
-  count = len(fields['data'])
-  try:
-    labels = np.asarray(fields['labels'])
-  except ValueError as error:  # Lists of unequal lengths.
-    raise _damaged(path, error) from error
+  count, labels = len(fields['data']), fields['labels']
+  if not isinstance(labels, np.ndarray):
+    # Lists that hold one another would be endless as an array.
+    if not isinstance(labels, list) or not all(map(np.isscalar, labels)):
+      raise _damaged(path, 'labels are no row of numbers')
+    labels = np.asarray(labels)
   if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
     raise ValueError(
       f'{path}: labels are {labels.dtype} {list(labels.shape)}; they must be '
@@ -127,7 +128,7 @@ def _labels(path: Path, fields: dict[str, Any]) -> np.ndarray:
   return (labels - 1).astype(np.int32)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Any) -> ValueError:
   return ValueError(
     f'{path} is damaged or no batch of downsampled ImageNet ({error}); '
     f'{_REMEDY}'

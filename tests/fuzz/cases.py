@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-_OPTIONS = {
+OPTIONS = {
   'deadline': None,
   'derandomize': True,  # The same cases in every run.
   'database': None,
@@ -35,7 +35,7 @@ def several(few, many, **strategies):
       def run(**drawn):
         check(**given, **drawn)
 
-      options = hypothesis.settings(max_examples=examples, **_OPTIONS)
+      options = hypothesis.settings(max_examples=examples, **OPTIONS)
       options(hypothesis.given(**strategies)(run))()
 
     test.__name__, test.__doc__ = check.__name__, check.__doc__
