@@ -46,7 +46,10 @@ def check(config: Any, defaults: Any, prefix: str = '') -> None:
       check(value, default, f'{field}.')
       continue
     if not _is(value, kind):
-      raise SettingsError(f'config.{field}={value!r}: must be {_KINDS[kind]}.')
+      said = repr(value)
+      if isinstance(value, ml_collections.ConfigDict):  # Of several lines.
+        said = 'a section'
+      raise SettingsError(f'config.{field}={said}: must be {_KINDS[kind]}.')
 
 
 def is_whole(value: Any) -> bool:
