@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,6 +71,21 @@ def layers(name: str, value: Any) -> Sequence[Any]:
   return value
 
 
+def mask_of(name: str, value: Any) -> np.ndarray:
+  """Returns the mask of a layer, of any shape.
+
+  Raises:
+    ValueError: no array of numbers, or values outside [0, 1].
+  """
+  mask = numbers(name, value)
+  if mask.dtype != bool and not ((mask >= 0) & (mask <= 1)).all():
+    raise ValueError(
+      f'{name} holds values outside [0, 1]: 0 is a neuron that is off, 1 one '
+      'that is on.'
+    )
+  return mask
+
+
 def masks(value: Any, images: int | None = None) -> int:
   """Checks masks; returns of how many images they are.
 
@@ -80,19 +96,14 @@ def masks(value: Any, images: int | None = None) -> int:
   Raises:
     ValueError: no layer, another number of images, or values outside [0, 1].
   """
-  for i, mask in enumerate(layers('masks', value)):
-    mask = numbers(f'masks[{i}]', mask)
+  for i, layer in enumerate(layers('masks', value)):
+    mask = mask_of(f'masks[{i}]', layer)
     if images is None and mask.ndim:
       images = len(mask)
     if mask.ndim < 2 or len(mask) != images:
       raise ValueError(
         f'masks[{i}] has shape {mask.shape}; there are {images} images: pass a '
         f'tuple with one array [{images}, ...] a layer.'
-      )
-    if mask.dtype != bool and not ((mask >= 0) & (mask <= 1)).all():
-      raise ValueError(
-        f'masks[{i}] holds values outside [0, 1]: 0 is a neuron that is off, 1 '
-        'one that is on.'
       )
   return images
 
@@ -123,13 +134,16 @@ def words(name: str, value: Any) -> None:
     raise ValueError(f'{name} is {value!r:.60}; pass words in a list.')
 
 
-def rows(name: str, value: Any, *keys: str) -> None:
-  """Checks the rows of a table.
+def rows(
+  name: str, value: Any, said: Sequence[str] = (), measured: Sequence[str] = ()
+) -> None:
+  """Checks the rows of a table: mappings in a list.
 
   Args:
     name: of the argument, for the error.
-    value: what should be mappings in a list.
-    *keys: that each of them has.
+    value: what was passed.
+    said: keys that each row has, with words.
+    measured: likewise, with finite numbers.
 
   Raises:
     ValueError: something else, or a row without one of the keys.
@@ -139,8 +153,22 @@ def rows(name: str, value: Any, *keys: str) -> None:
   for i, row in enumerate(value):
     if not isinstance(row, Mapping):
       raise ValueError(f'{name}[{i}] is {row!r:.60}; pass a mapping.')
-    for key in keys:
+    for key in (*said, *measured):
       if key not in row:
         raise ValueError(
           f'{name}[{i}] has no {key!r}; it has {", ".join(map(str, row))}.'
         )
+      legal = isinstance(row[key], str) if key in said else finite(row[key])
+      if not legal:
+        what = 'a word' if key in said else 'a finite number'
+        raise ValueError(
+          f'{name}[{i}] has {key}={row[key]!r:.60}; it must be {what}.'
+        )
+
+
+def finite(value: Any) -> bool:
+  """Whether a value is a number, and finite."""
+  try:
+    return value is not None and math.isfinite(value)
+  except (TypeError, OverflowError):  # A word, an integer of 400 digits.
+    return False

@@ -161,7 +161,7 @@ def leakage(
   Raises:
     ValueError: an empty batch, or wrong shapes or dtypes.
   """
-  sums.check_worn(images, masks, off, batch_size)
+  sums.check_worn(target, images, masks, off, batch_size)
   arguments.whole('seed', seed, 0)
   images = np.asarray(images)
   blank = mean_image(images) if blank is None else check_blank(blank, images)

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 
 from gencnp_jax import arguments
+from gencnp_jax.target import Target
 
 # Values are rounded to multiples of 2^-32 (2e-10) before they are summed: then
 # float64 sums of values in [0, 1] are exact up to 2^21 images, and the same
@@ -140,6 +141,7 @@ def check_labels(
 
 
 def check_worn(
+  target: Target,
   images: np.ndarray,
   masks: tuple[np.ndarray, ...],
   off: tuple[np.ndarray, ...] | None,
@@ -152,10 +154,23 @@ def check_worn(
       that are no masks or no stand-ins; names the argument.
   """
   images = arguments.numbers('images', images)
-  if not images.size or not images.ndim:
+  if not images.size or images.ndim != 4:
+    what = 'it must be [n, h, w, channels]' if images.size else 'an empty batch'
     raise ValueError(
-      f'images has shape {images.shape}: an empty batch. Pass one image or more.'
+      f'images has shape {images.shape}: {what}. Pass one image or more.'
+    )
+  if not np.isfinite(images).all():
+    raise ValueError(
+      'images hold NaN or infinite values; remove or repair them.'
     )
   arguments.masks(masks, len(images))
+  shapes = target.activation_shapes(images.shape[1:])
+  for i, (mask, shape) in enumerate(zip(masks, shapes)):
+    # One that broadcasts would be another pathway for each image or row.
+    if np.shape(mask)[1:] != shape:
+      raise ValueError(
+        f'masks[{i}] has shape {np.shape(mask)}; activation {i} of '
+        f'{len(images)} images has shape {(len(images), *shape)}.'
+      )
   arguments.off(off)
   arguments.whole('batch_size', batch_size, 1)

@@ -87,7 +87,8 @@ def explanation(
   scales = grid.maps or cam is not None or pathway_cam is not None
   height = below + 0.25 + grid.lines * grid.step + (FOOT if scales else 0)
   sheet = Sheet(palette.WIDTH, height)
-  before, after = softmax(logits), softmax(pathway_logits)
+  before = softmax(logits)
+  after = softmax(pathway_logits, 'pathway_logits')
   _words(sheet, masks, before, after, class_names, method, title)
   for i, (caption, draw) in enumerate(pictures):
     left = EDGE + i * (size + GAP)

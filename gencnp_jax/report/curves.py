@@ -1,6 +1,5 @@
 """Line and dot plots: training curves, and methods side by side."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import palette
 
 # Metric of a run log -> heading, unit; shares are drawn in percent.
@@ -38,14 +38,6 @@ COMPARED = (
 )
 
 
-def finite(value: Any) -> bool:
-  """Whether a value was measured and can be drawn."""
-  try:
-    return value is not None and math.isfinite(value)
-  except (TypeError, OverflowError):  # A word, an integer of 400 digits.
-    return False
-
-
 @palette.styled
 def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   """Draws the curves of one stage's run log as small multiples.
@@ -65,7 +57,7 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   series = {}
   for row in records:
     for key in CURVES:
-      known = row.get('split') in SPLITS and finite(row.get('step'))
+      known = row.get('split') in [*SPLITS] and finite(row.get('step'))
       if known and finite(row.get(key)):
         points = series.setdefault(key, {}).setdefault(row['split'], {})
         points[row['step']] = row[key]
@@ -124,7 +116,7 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
   Raises:
     ValueError: no row holds one of the metrics.
   """
-  arguments.rows('rows', rows, 'method')
+  arguments.rows('rows', rows, said=['method'])
   shown = [
     (title, keys)
     for title, keys in COMPARED

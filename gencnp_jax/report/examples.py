@@ -66,7 +66,8 @@ def examples(
   k, layers = len(images), len(masks)
   on = sum(mask.reshape(k, -1).sum(1) for mask in masks)
   off_share = 1 - on / sum(mask[0].size for mask in masks)
-  before, after = softmax(logits), softmax(pathway_logits)
+  before = softmax(logits)
+  after = softmax(pathway_logits, 'pathway_logits')
   shares = [[maps.share_on(mask[row]) for mask in masks] for row in range(k)]
   tops = maps.highest(share for row in shares for share in row)
   sheet = Sheet(

@@ -6,10 +6,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
 from gencnp_jax.report.column import Column
 from gencnp_jax.report.comparison import CURVE
-from gencnp_jax.report.curves import finite
 
 _OF_CURVE = {column.key: column for column in CURVE}
 _SHOWN = (
@@ -150,5 +150,5 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _settings(rows: Sequence[lines.Row]) -> list[str]:
-  arguments.rows('rows', rows, 'setting')
+  arguments.rows('rows', rows, said=['setting'])
   return list(dict.fromkeys(row['setting'] for row in rows))

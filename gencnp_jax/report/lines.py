@@ -9,9 +9,9 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import palette
 from gencnp_jax.report.column import ARROWS, Column
-from gencnp_jax.report.curves import finite
 
 Row = Mapping[str, Any]
 Looks = Mapping[str, Mapping[str, Any]]
@@ -32,10 +32,9 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
   Raises:
     ValueError: no row, or one without the name of a method.
   """
-  arguments.rows('rows', rows, 'method')
+  arguments.rows('rows', rows, said=['method'])
   if not rows:
     raise ValueError('rows is empty: there is nothing to draw.')
-  arguments.words("rows: 'method'", [row['method'] for row in rows])
   methods = list(dict.fromkeys(row['method'] for row in rows))
   result = {}
   for method, color in zip(methods, palette.method_colors(methods)):
@@ -92,11 +91,8 @@ def cuts(rows: Sequence[Row]) -> list[float]:
   Raises:
     ValueError: a row without a 'cut', or one that is no number.
   """
-  arguments.rows('rows', rows, 'cut')
-  found = list(dict.fromkeys(row['cut'] for row in rows))
-  if not all(map(finite, found)):
-    raise ValueError(f"rows: 'cut' is one of {found}; they must be numbers.")
-  return sorted(found)
+  arguments.rows('rows', rows, measured=['cut'])
+  return sorted({row['cut'] for row in rows})
 
 
 def cut_axis(axes: Axes, cuts: Sequence[float]) -> None:

@@ -91,7 +91,7 @@ def check(
   if not isinstance(masks, tuple | list):
     arguments.layers(name, masks)
   masks = tuple(
-    arguments.numbers(f'{name}[{i}]', mask).astype(bool)
+    arguments.mask_of(f'{name}[{i}]', mask).astype(bool)
     for i, mask in enumerate(masks)
   )
   shapes = [mask.shape for mask in masks]

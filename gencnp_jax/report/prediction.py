@@ -70,16 +70,22 @@ def predictions(
   ]
 
 
-def softmax(logits: Float[np.ndarray, '... classes']) -> np.ndarray:
+def softmax(
+  logits: Float[np.ndarray, '... classes'], name: str = 'logits'
+) -> np.ndarray:
   """Returns probabilities, float64 in [0, 1], of the shape of `logits`.
+
+  Args:
+    logits: of one image or more.
+    name: what they are called in the error.
 
   Raises:
     ValueError: no numbers, or values that are not finite.
   """
-  logits = arguments.numbers('logits', logits).astype(np.float64)
+  logits = arguments.numbers(name, logits).astype(np.float64)
   if not logits.ndim or not logits.size or not np.isfinite(logits).all():
     raise ValueError(
-      f'logits of shape {logits.shape} are empty, or hold NaN or infinite '
+      f'{name} of shape {logits.shape} are empty, or hold NaN or infinite '
       'values; check the target.'
     )
   weights = np.exp(logits - logits.max(-1, keepdims=True))

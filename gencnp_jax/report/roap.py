@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
-from gencnp_jax.report.curves import finite
 
 
 @palette.styled

@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
 from gencnp_jax.report.comparison import curve_columns
-from gencnp_jax.report.curves import finite
 
 
 @palette.styled
@@ -39,7 +39,7 @@ def sparsity_curve(
     raise ValueError('rows is empty: measure with `sparsities=` first.')
   looks = lines.looks(rows)
   cuts = lines.cuts(rows)
-  arguments.rows('own', own, 'method', 'firing_sparsity')
+  arguments.rows('own', own, ['method'], ['firing_sparsity'])
   shown = [
     column
     for column in curve_columns(keys)
