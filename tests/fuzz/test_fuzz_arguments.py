@@ -16,6 +16,8 @@ from gencnp_jax.report import plot
 from tests import tiny
 from tests.fuzz import cases
 
+# matplotlib warns of axes without an extent.
+pytestmark = pytest.mark.filterwarnings('ignore')
 RNG = np.random.default_rng(0)
 IMAGES = tiny.images(4)
 LABELS = np.array([0, 1, 0, 2])
@@ -371,7 +373,6 @@ PLOTS = {
   rows=st.lists(ROW, max_size=2)
   | st.sampled_from((None, 5, 'ab', [1], [None], {}, [[]], ['a'])),
 )
-@pytest.mark.filterwarnings('ignore')
 def test_rows_are_drawn_or_refused(case, rows):
   name, draw = case
   try:

@@ -14,6 +14,8 @@ from PIL import Image
 from gencnp_jax.data import load, photos
 from tests.fuzz import cases
 
+# Pillow warns of what it reads all the same.
+pytestmark = pytest.mark.filterwarnings('ignore')
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 10, 3)).astype(np.uint8)
 RGB = Image.fromarray(PIXELS)
@@ -79,7 +81,6 @@ def _small_bombs(monkeypatch):
   ),
   suffix=st.sampled_from(('.png', '.jpg', '.tif')),
 )
-@pytest.mark.filterwarnings('ignore')
 def test_it_is_an_image_or_named(tmp_path, content, suffix):
   path = tmp_path / f'mine{suffix}'
   path.write_bytes(content)
@@ -98,7 +99,6 @@ def test_it_is_an_image_or_named(tmp_path, content, suffix):
   name=st.sampled_from([name for name in FILES if name.startswith('png')]),
   data=st.data(),
 )
-@pytest.mark.filterwarnings('ignore')
 def test_damage_to_a_file_with_checksums_changes_no_pixel(tmp_path, name, data):
   path = tmp_path / 'mine.png'
   path.write_bytes(FILES[name])
@@ -133,7 +133,6 @@ def _folder(path, **fields):
     lambda name: cases.damaged(FILES[name])
   ),
 )
-@pytest.mark.filterwarnings('ignore')
 def test_a_folder_names_the_damaged_one(tmp_path, content):
   for split in ('train', 'test'):
     for name in ('cat', 'dog'):

@@ -233,6 +233,7 @@ def _npy(shape, kind='|u1', content=b''):
     b'\x93NUMPY',
   ],
 )
+@pytest.mark.filterwarnings('ignore:Duplicate name')
 def test_a_header_that_cannot_be_true_takes_no_memory(tmp_path, content):
   path = tmp_path / 'mine.npz'
   for names in (['images.npy'], ['images.npy', 'images.npy']):
@@ -243,6 +244,7 @@ def test_a_header_that_cannot_be_true_takes_no_memory(tmp_path, content):
       npz_files.read(path, '')
 
 
+@pytest.mark.filterwarnings('ignore:Duplicate name')
 def test_an_array_twice_is_an_error(tmp_path):
   path = tmp_path / 'mine.npz'
   path.write_bytes(FORMS[0])

@@ -108,7 +108,7 @@ def _validated(config, fields):
 
 @cases.several(
   25,
-  3000,
+  1500,
   changes=st.lists(
     st.sampled_from(sorted(DEFAULTS)).flatmap(
       lambda field: st.tuples(st.just(field), OF_KIND[type(DEFAULTS[field])])
