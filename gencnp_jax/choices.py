@@ -30,7 +30,7 @@ def one_of(field: str, value: str, legal: Sequence[str]) -> None:
   """Raises a SettingsError where a value is not among the legal ones."""
   if value in legal:
     return
-  near = difflib.get_close_matches(value, legal, n=1)
+  near = difflib.get_close_matches(str(value), legal, n=1)
   guess = f' Did you mean {near[0]!r}?' if near else ''
   raise SettingsError(
     f'{field}: {value!r} is unknown; choose from {", ".join(legal)}.{guess}'

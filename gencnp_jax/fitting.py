@@ -107,7 +107,7 @@ def _config(given: Mapping[str, Any] | None) -> ml_collections.ConfigDict:
       section = config if name in _COMMON else config.gencnp
       try:
         section[name] = value
-      except TypeError as error:
+      except (TypeError, OverflowError) as error:
         raise SettingsError(f'config[{name!r}]={value!r}: {error}') from error
   legal.validate(config)
   return config

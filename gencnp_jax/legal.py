@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import math
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 import ml_collections
 
-from gencnp_jax import settings
+from gencnp_jax import kinds, settings
 from gencnp_jax.choices import SettingsError, comma_set, one_of
 from gencnp_jax.model import gencnp as gencnp_model
+from gencnp_jax.model.daq import SIGMA, TEMPERATURE
 from gencnp_jax.training import state as training_state
 from gencnp_jax.training import tasks
+
+# What float32 holds.
+_FLOATS = 3.4e38
+# Of one step an epoch, the least makes a step.
+_EPOCHS = 1e-6, 1e6
+_BOUNDS = 1e3
+_GAP = 1e-3
+# What the draw of a crop, 16 bits in int32, has room for.
+_CROP_PAD = 2**14
+_DEPTH = 100
+_KERNEL = 1024
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
@@ -21,6 +33,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
   Raises:
     SettingsError: names the field, the value and what would be legal.
   """
+  kinds.check(config, settings.defaults())
+  _check('name', config.name, _can_be_a_folder, 'the name of a folder')
   comma_set('stages', config.stages, settings.STAGES)
   settings.methods(config.evaluate.methods)
   one_of('config.evaluate.split', config.evaluate.split, settings.SPLITS)
@@ -61,7 +75,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     one_of(
       f'config.{name}.schedule', section.schedule, training_state.SCHEDULES
     )
-    _check(f'{name}.epochs', section.epochs, _above_zero, 'above 0')
+    _check_range(f'{name}.epochs', section.epochs, *_EPOCHS)
     _check(f'{name}.batch_size', section.batch_size, _positive, 'at least 1')
     _check(
       f'{name}.learning_rate', section.learning_rate, _above_zero, 'above 0'
@@ -75,20 +89,29 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
   for field in ('hidden', 'num_fc'):
     _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
-  for field in ('sigma', 'temperature'):
-    _check(f'gencnp.{field}', gencnp[field], _above_zero, 'above 0')
+  _check('gencnp.num_fc', gencnp.num_fc, lambda v: v <= _DEPTH, 'at most 100')
+  _check_range('gencnp.sigma', gencnp.sigma, *SIGMA)
+  _check_range('gencnp.temperature', gencnp.temperature, *TEMPERATURE)
   _check(
     'gencnp.upper',
     gencnp.upper,
-    lambda v: v > gencnp.lower,
-    f'above gencnp.lower={gencnp.lower}',
+    lambda v: gencnp.lower >= -_BOUNDS and gencnp.lower + _GAP <= v <= _BOUNDS,
+    f'above gencnp.lower={gencnp.lower}, by {_GAP:g} or more, and both between '
+    f'{-_BOUNDS:g} and {_BOUNDS:g}',
   )
   _check('gencnp.layer_floor', gencnp.layer_floor, _share, 'in [0, 1)')
   _check(
     'gencnp.embedding',
     tuple(gencnp.embedding),
-    lambda v: len(v) in (0, 2) and all(x >= 1 for x in v),
+    lambda v: len(v) in (0, 2) and all(kinds.is_whole(x) and x >= 1 for x in v),
     "empty, or (h', w')",
+  )
+  _check(
+    'gencnp.kernel_sizes',
+    tuple(gencnp.kernel_sizes),
+    lambda v: all(_is_kernel(k) for k in v),
+    'empty, or for each activation 0, a whole number or a pair of them, at most '
+    f'{_KERNEL}',
   )
   _check(
     'evaluate.sparsity',
@@ -129,6 +152,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _above_zero,
     'above 0',
   )
+  _check(
+    'data.crop_pad',
+    config.data.crop_pad,
+    lambda v: v < _CROP_PAD,
+    f'below {_CROP_PAD}',
+  )
   for field in (
     'data.limit',
     'data.image_size',
@@ -143,6 +172,19 @@ def validate(config: ml_collections.ConfigDict) -> None:
   ):
     section, name = field.split('.')
     _check(field, config[section][name], _not_negative, '0 or more')
+
+
+def _is_kernel(value: Any) -> bool:
+  sides = value if isinstance(value, tuple | list) else (value, value)
+  return len(sides) == 2 and all(
+    kinds.is_whole(k) and 0 <= k <= _KERNEL for k in sides
+  )
+
+
+def _can_be_a_folder(name: str) -> bool:
+  path = pathlib.PurePath(name)
+  outside = path.is_absolute() or '..' in path.parts
+  return bool(path.parts) and not outside and name.isprintable()
 
 
 def _check_ablations(gencnp: ml_collections.ConfigDict) -> None:
@@ -169,19 +211,19 @@ def _positive(value: float) -> bool:
 
 
 def _not_negative(value: float) -> bool:
-  return 0 <= value < math.inf
+  return 0 <= value < _FLOATS
 
 
 def _above_zero(value: float) -> bool:
-  return 0 < value < math.inf
+  return 0 < value < _FLOATS
 
 
 def _share(value: float) -> bool:
   return 0 <= value < 1
 
 
-def _open_share(value: float) -> bool:
-  return 0 < value < 1
+def _open_share(value: Any) -> bool:
+  return kinds.is_number(value) and 0 < value < 1
 
 
 def _check(
@@ -189,3 +231,12 @@ def _check(
 ) -> None:
   if not legal(value):
     raise SettingsError(f'config.{field}={value!r}: must be {what}.')
+
+
+def _check_range(field: str, value: float, least: float, most: float) -> None:
+  _check(
+    field,
+    value,
+    lambda v: least <= v <= most,
+    f'above 0: from {least:g} to {most:g}',
+  )

@@ -11,10 +11,9 @@ bits, all layers of an image behind one another.
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
+import numbers
 import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+
+from gencnp_jax import arguments, npz_files
 
 FORMAT = 1
 """Version of the file that `Explanation.save` writes."""
@@ -102,14 +103,20 @@ def class_pathways(
     For each class that occurs, a tuple of bool masks without the image axis.
 
   Raises:
-    ValueError: labels of another length, or a threshold outside [0, 1).
+    ValueError: masks that are none, labels of another length or no integers, or
+      a threshold outside [0, 1).
   """
-  labels = np.asarray(labels)
-  if labels.shape != (len(masks[0]),):
+  images = arguments.masks(masks)
+  labels = arguments.numbers('labels', labels)
+  if labels.shape != (images,):
     raise ValueError(
-      f'labels has shape {labels.shape}; the masks hold {len(masks[0])} images.'
+      f'labels has shape {labels.shape}; the masks hold {images} images.'
     )
-  if not 0.0 <= threshold < 1.0:
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'labels are {labels.dtype}; pass class numbers as integers.'
+    )
+  if not isinstance(threshold, numbers.Real) or not 0.0 <= threshold < 1.0:
     raise ValueError(
       f'threshold={threshold}: a neuron is class-relevant where more than this '
       'share of the images has it on; choose from 0 up to, not including, 1.'
@@ -223,15 +230,8 @@ class Explanation:
     if not path.exists():
       raise ValueError(f'{path}: no such file.')
     try:
-      content = io.BytesIO(path.read_bytes())
-      with zipfile.ZipFile(content) as archive:
-        # NumPy stops reading before the checksum of an array is looked at.
-        damaged = archive.testzip()
-      if damaged:
-        raise ValueError(f'{damaged} fails its checksum')
-      content.seek(0)
-      with np.load(content, allow_pickle=False) as data:
-        arrays = dict(data)
+      with path.open('rb') as file:
+        arrays = npz_files.arrays(file)
       about = json.loads(str(arrays.pop('about')))
       version, loaded = about['format'], None
       if version == FORMAT:
@@ -244,7 +244,7 @@ class Explanation:
           tied=arrays.get('tied'),
           method=about['method'],
         )
-        _check_rows(loaded)
+        _check_shapes(loaded)
     except Exception as error:  # Damage shows as any of a dozen of them.
       raise ValueError(
         f'{path}: not an explanation, or a damaged one ({error}). Write it '
@@ -258,16 +258,16 @@ class Explanation:
     return loaded
 
 
-def _check_rows(explanation: Explanation) -> None:
-  """Raises where the arrays are of different numbers of images."""
-  arrays = [
-    *explanation.masks,
-    explanation.logits,
-    explanation.pathway_logits,
-    *(explanation.importance or ()),
-  ]
-  if explanation.tied is not None:
-    arrays.append(explanation.tied)
-  rows = sorted({len(a) for a in arrays})
-  if len(rows) > 1:
-    raise ValueError(f'its arrays are of {rows} images')
+def _check_shapes(loaded: Explanation) -> None:
+  """Raises where the arrays do not fit each other."""
+  shapes = [m.shape for m in loaded.masks]
+  fits = (
+    loaded.logits.ndim == 2
+    and loaded.pathway_logits.shape == loaded.logits.shape
+    and {s[0] for s in shapes} == {len(loaded)}
+    and (loaded.tied is None or loaded.tied.shape == (len(loaded),))
+    and [s.shape for s in loaded.importance or loaded.masks] == shapes
+    and isinstance(loaded.method, str)
+  )
+  if not fits:
+    raise ValueError('its arrays do not fit each other')

@@ -5,6 +5,7 @@ One global cut over all layers of an image, exact for any number of ties.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def kept_count(sparsity: float, neurons: int) -> int:
   Raises:
     ValueError: a sparsity outside (0, 1).
   """
-  if not 0.0 < sparsity < 1.0:
+  if not isinstance(sparsity, numbers.Real) or not 0.0 < sparsity < 1.0:
     raise ValueError(
       f'sparsity={sparsity}: the share of neurons switched off must lie '
       f'strictly between 0 and 1. With {neurons} neurons it may go from '

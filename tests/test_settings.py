@@ -11,6 +11,12 @@ from gencnp_jax import legal, settings
 CONFIGS = sorted(pathlib.Path('configs').glob('*.py'))
 
 BAD = [
+  ('name', '', 'the name of a folder'),
+  ('name', '../mine', 'the name of a folder'),
+  ('name', '/etc', 'the name of a folder'),
+  ('seed', None, 'a whole number'),
+  ('data.limit', True, 'a whole number'),
+  ('data.crop_pad', 2**14, 'below 16384'),
   ('seed', -1, r'in \[0, 2\^31\)'),
   ('seed', 2**31, r'in \[0, 2\^31\)'),
   ('stages', 'targt', "Did you mean 'target'"),
@@ -34,18 +40,27 @@ BAD = [
   ('gencnp.gamma', -1.0, '0 or more'),
   ('gencnp.hidden', 0, 'at least 1'),
   ('gencnp.num_fc', 0, 'at least 1'),
+  ('gencnp.num_fc', 1000, 'at most 100'),
   ('gencnp.sigma', 0.0, 'above 0'),
   ('gencnp.temperature', -2.0, 'above 0'),
   ('gencnp.upper', -1.5, r'above gencnp.lower=-1\.5'),
   ('gencnp.lower', 1.5, r'above gencnp.lower=1\.5'),
+  ('gencnp.upper', float('inf'), 'both between -1000 and 1000'),
+  ('gencnp.sigma', 1e-200, r'from 0\.001 to 1000'),
+  ('gencnp.temperature', 1000.0, r'from 0\.001 to 50'),
+  ('gencnp.kernel_sizes', (3, 'x'), 'a pair of them'),
+  ('gencnp.kernel_sizes', (3, (3,)), 'a pair of them'),
+  ('gencnp.beta', None, 'a number'),
   ('gencnp.layer_floor', 1.0, r'in \[0, 1\)'),
   ('gencnp.embedding', (2,), "empty, or \\(h', w'\\)"),
   ('gencnp.embedding', (0, 2), "empty, or \\(h', w'\\)"),
+  ('gencnp.embedding', ('a', 2), "empty, or \\(h', w'\\)"),
   ('evaluate.methods', 'gencnp,neuronmct', "Did you mean 'neuron_mct'"),
   ('evaluate.methods', '', 'at least one of'),
   ('evaluate.split', 'training', 'choose from test, validation'),
   ('evaluate.sparsities', (0.9, 1.0), 'shares between 0 and 1'),
   ('evaluate.sparsities', (0.9, 0.9), 'different shares'),
+  ('evaluate.sparsities', (0.9, 'x'), 'different shares'),
   ('evaluate.roap_sparsities', (0.0,), 'empty, or different shares'),
   ('evaluate.pathways', 1.0, 'between 0 and 1, or 0'),
   ('data.train_on', 'val', 'choose from train, test'),
@@ -73,6 +88,7 @@ BAD = [
 BAD_TRAINING = [
   ('epochs', 0.0, 'above 0'),
   ('epochs', float('inf'), 'above 0'),
+  ('epochs', 1e-7, 'from 1e-06 to 1e'),
   ('batch_size', 0, 'at least 1'),
   ('optimiser', 'adamw', "Did you mean 'adam'"),
   ('learning_rate', 0.0, 'above 0'),
@@ -86,12 +102,10 @@ BAD_TRAINING = [
 ]
 UNCHECKED = {
   # Any text will do, or the rooms that read them say what will not.
-  *('name', 'data.name', 'data.path', 'data.dir', 'target.workdir'),
+  *('data.name', 'data.path', 'data.dir', 'target.workdir'),
   # The type is all there is to check.
   *('data.flip', 'target.augment', 'gencnp.augment'),
   *('gencnp.learn_bounds', 'gencnp.shared_pdn', 'runtime.tensorboard'),
-  # Checked by the model, which knows the maps.
-  'gencnp.kernel_sizes',
 }
 
 

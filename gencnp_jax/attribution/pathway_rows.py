@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from gencnp_jax import arguments
 from gencnp_jax.explainers import inputs
 from gencnp_jax.masking import check_count, check_like, masker
 from gencnp_jax.runtime import blocks
@@ -92,6 +93,7 @@ def rows(
   """
   images = inputs.check_images(images)
   images = _as_floats(target, images)
+  inputs.check_call(off, len(images), batch_size, first_index=0)
   size = batch_size or inputs.batch_size_that_fits(target, images)
   if classes is None:
     classes = blocks.collect_rows(_own_classes, target, images, batch_size=size)
@@ -104,8 +106,12 @@ def rows(
         'off is given without masks, under which neurons are off.'
       )
     check_like(off, shapes, len(images), 'off')
-  given = () if masks is None else tuple(np.asarray(m) for m in masks)
+  given = ()
   if masks is not None:
+    given = tuple(
+      arguments.mask_of(f'masks[{i}]', mask)
+      for i, mask in enumerate(arguments.layers('masks', masks))
+    )
     check_count(given, shapes, 'masks')
     for i, (mask, shape) in enumerate(zip(given, shapes)):
       if mask.shape not in ((len(images), *shape), (1, *shape)):

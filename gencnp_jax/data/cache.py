@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
-Arrays = dict[str, np.ndarray]
+from gencnp_jax import npz_files
+from gencnp_jax.data.paths import expanded
+from gencnp_jax.npz_files import Arrays
 
 
 def data_dir(config_dir: str) -> Path:
@@ -28,7 +30,7 @@ def data_dir(config_dir: str) -> Path:
       f'data.dir is {folder!r}; it must be a local folder: copy or mount the '
       'bucket and name the local path'
     )
-  return Path(folder).expanduser()
+  return expanded(folder, 'data.dir')
 
 
 @contextlib.contextmanager
@@ -96,14 +98,14 @@ def cached(path: Path, make: Callable[[], Arrays]) -> Arrays:
     ValueError: the folder is missing and cannot be made.
   """
   with contextlib.suppress(FileNotFoundError, ValueError):
-    return read_npz(path, remedy='')
+    return npz_files.read(path, remedy='')
   if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
     logging.warning('%s is read-only: nothing is cached there', path.parent)
     return make()
   with lock(path.parent):
     # Once more: another process may have made it while this one waited.
     try:
-      return read_npz(path, remedy='it is made again')
+      return npz_files.read(path, remedy='it is made again')
     except FileNotFoundError:
       pass
     except ValueError as error:
@@ -114,29 +116,3 @@ def cached(path: Path, make: Callable[[], Arrays]) -> Arrays:
       handle.flush()
       os.fsync(handle.fileno())
     return arrays
-
-
-def read_npz(path: Path, remedy: str) -> Arrays:
-  """Reads all arrays of an .npz file and verifies their checksums.
-
-  Args:
-    path: the file.
-    remedy: what the message says should be done about a damaged one.
-
-  Returns:
-    The arrays by name.
-
-  Raises:
-    FileNotFoundError: there is no such file.
-    ValueError: it is damaged, truncated, of another kind or holds pickles.
-  """
-  try:
-    with np.load(path, allow_pickle=False) as file:
-      return {name: file[name] for name in file.files}
-  except (FileNotFoundError, MemoryError):
-    raise
-  except Exception as error:
-    # zipfile, zlib, struct and NumPy raise a dozen types on damaged bytes.
-    raise ValueError(
-      f'{path} is damaged or not an .npz of plain arrays ({error}); {remedy}'
-    ) from error

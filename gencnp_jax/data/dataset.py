@@ -88,8 +88,11 @@ def check_examples(
       f'{name}: images are {images.dtype} {list(images.shape)}; they must be '
       'uint8 [n, h, w, 3] with values 0..255'
     )
-  if len(images) == 0:
-    raise ValueError(f'{name}: there are no images; give at least one')
+  if images.size == 0:
+    raise ValueError(
+      f'{name}: there are no images in an array of {list(images.shape)}; give at '
+      'least one, of at least one pixel'
+    )
   _check_labels(name, len(images), labels, class_names)
 
 

@@ -13,6 +13,7 @@ from gencnp_jax.data import class_names
 from gencnp_jax.data import downsampled_imagenet_files as files
 from gencnp_jax.data.dataset import Examples, Source
 from gencnp_jax.data.images import resize
+from gencnp_jax.data.paths import expanded
 
 BATCHES = 10
 
@@ -34,7 +35,7 @@ def read(path: str, image_size: int, with_train: bool = True) -> Source:
     ValueError: a file is missing, damaged or of another size; the message
       names it.
   """
-  folder = Path(path).expanduser()
+  folder = expanded(path, 'data.path')
   if not folder.is_dir():
     raise ValueError(
       f'data.path {folder} is no folder; name the one that holds val_data and '
@@ -91,7 +92,7 @@ def _read_split(paths: list[Path], image_size: int) -> Examples:
       first, wanted = side, image_size or side
       # Some are never filled, and memory that is never touched is not taken.
       most = sum(files.most_images(file, side) for file in paths)
-      images = np.empty((most, wanted, wanted, 3), np.uint8)
+      images = _empty((most, wanted, wanted, 3), paths)
     if side != first:
       raise ValueError(
         f'{path} has images of side {side}, {paths[0]} of side {first}; name a '
@@ -105,6 +106,17 @@ def _read_split(paths: list[Path], image_size: int) -> Examples:
     filled += count
     logging.info('%s: %d images', path, count)
   return images[:filled], np.concatenate(labels)
+
+
+def _empty(shape: tuple[int, ...], paths: list[Path]) -> np.ndarray:
+  try:
+    return np.empty(shape, np.uint8)
+  except (MemoryError, ValueError) as error:
+    names = ', '.join(path.name for path in paths)
+    raise ValueError(
+      f'{paths[0].parent}: the images of {names} take more memory than there is '
+      f'({error}); name a smaller size, or copy the files again'
+    ) from error
 
 
 def _class_names(folder: Path, labels: list[np.ndarray]) -> tuple[str, ...]:

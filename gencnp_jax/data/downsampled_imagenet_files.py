@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, UInt8
 
+from gencnp_jax import npz_files
 from gencnp_jax.data import pickled_arrays
-from gencnp_jax.data.cache import read_npz
 
 SIDES = (8, 16, 32, 64)
 CLASSES = 1000
@@ -71,8 +71,8 @@ def read(path: Path) -> Batch:
     ValueError: it is damaged, truncated or no such file, or asks for more than
       arrays of numbers; the message names it.
   """
-  read_fields = read_npz if path.suffix == '.npz' else pickled_arrays.read
-  fields = read_fields(path, _REMEDY)
+  reader = npz_files if path.suffix == '.npz' else pickled_arrays
+  fields = reader.read(path, _REMEDY)
   for field in ('data', 'labels'):
     if field not in fields:
       raise ValueError(
@@ -88,7 +88,7 @@ def most_images(path: Path, side: int) -> int:
     try:
       with zipfile.ZipFile(path) as archive:
         size = archive.getinfo('data.npy').file_size
-    except (zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:  # zipfile raises a dozen types.
       raise _damaged(path, error) from error
   return size // (3 * side * side)
 
@@ -109,11 +109,12 @@ def _images(path: Path, data: Any) -> np.ndarray:
 
 def _labels(path: Path, fields: dict[str, Any]) -> np.ndarray:
   """Labels 1..1000 as int32 from 0."""
-  count = len(fields['data'])
-  try:
-    labels = np.asarray(fields['labels'])
-  except ValueError as error:  # Lists of unequal lengths.
-    raise _damaged(path, error) from error
+  count, labels = len(fields['data']), fields['labels']
+  if not isinstance(labels, np.ndarray):
+    # Lists that hold one another would be endless as an array.
+    if not isinstance(labels, list) or not all(map(np.isscalar, labels)):
+      raise _damaged(path, 'labels are no row of numbers')
+    labels = np.asarray(labels)
   if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
     raise ValueError(
       f'{path}: labels are {labels.dtype} {list(labels.shape)}; they must be '
@@ -127,7 +128,7 @@ def _labels(path: Path, fields: dict[str, Any]) -> np.ndarray:
   return (labels - 1).astype(np.int32)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
+def _damaged(path: Path, error: Any) -> ValueError:
   return ValueError(
     f'{path} is damaged or no batch of downsampled ImageNet ({error}); '
     f'{_REMEDY}'

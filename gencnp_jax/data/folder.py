@@ -12,7 +12,8 @@ from absl import logging
 from gencnp_jax.choices import some
 from gencnp_jax.data import class_names
 from gencnp_jax.data.dataset import Examples, Source
-from gencnp_jax.data.images import decode
+from gencnp_jax.data.images import decode, open_whole
+from gencnp_jax.data.paths import expanded
 
 SUFFIXES = frozenset({'.jpg', '.jpeg', '.png', '.bmp', '.webp'})
 # Tab-separated: the name of a file in `images`, its class, and a box.
@@ -37,7 +38,7 @@ def read(path: str, image_size: int, with_train: bool = True) -> Source:
       differ, a test image has a class that `train` does not have, or a text
       file is damaged.
   """
-  root = Path(path).expanduser()
+  root = expanded(path, 'data.path')
   if not (root / 'train').is_dir():
     raise ValueError(
       f'data.path {root} has no folder named train; it must hold '
@@ -88,8 +89,6 @@ def _class_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _split(folder: Path, classes: tuple[str, ...], image_size: int) -> Examples:
-  from PIL import Image
-
   if _is_annotated(folder):
     files, labels = _annotated(folder, classes)
   else:
@@ -101,7 +100,7 @@ def _split(folder: Path, classes: tuple[str, ...], image_size: int) -> Examples:
     )
   images = decode(
     len(files),
-    open_image=lambda row: Image.open(files[row]),
+    open_image=lambda row: open_whole(files[row]),
     describe=lambda row: str(files[row]),
     image_size=image_size,
     what=f'Decoding {folder.name}',

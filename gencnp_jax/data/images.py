@@ -21,15 +21,25 @@ from PIL import ExifTags, Image, ImageOps
 
 # Images a worker decodes before the next sign of life.
 BLOCK = 256
-# What decoding raises: Pillow reports broken PNG files as SyntaxError, a bomb
-# of pixels as an exception of its own, and `to_rgb` what nobody can convert.
-DAMAGE = (
-  OSError,
-  SyntaxError,
-  EOFError,
-  ValueError,
-  Image.DecompressionBombError,
-)
+
+
+def open_whole(file: Any) -> Any:
+  """Opens an image file; where it holds checksums, they are right.
+
+  Args:
+    file: a path, or an open file.
+
+  Raises:
+    Exception: of whatever type, where it is damaged or no image.
+  """
+  image = Image.open(file)
+  if image.format == 'EPS':
+    raise ValueError('PostScript is a program, which nobody runs here')
+  if image.format == 'PNG':
+    # Pillow looks at those of the pixels only when asked, and then closes it.
+    image.verify()
+    image = Image.open(file)
+  return image
 
 
 def decode(
@@ -38,15 +48,17 @@ def decode(
   describe: Callable[[int], str],
   image_size: int,
   what: str,
+  remedy: str = 'repair or remove it',
 ) -> UInt8[np.ndarray, 'n h w 3']:
   """Decodes `count` images into one array.
 
   Args:
     count: number of images.
-    open_image: row -> PIL image of any mode (may raise what Pillow raises).
+    open_image: row -> PIL image of any mode; it may raise what it likes.
     describe: row -> how a message names that image.
     image_size: side in pixels; 0 = as stored.
     what: what the progress bar says.
+    remedy: what the message says should be done about a damaged image.
 
   Returns:
     uint8 [count, h, w, 3].
@@ -61,9 +73,10 @@ def decode(
     try:
       with open_image(row) as image:
         return np.asarray(fit(image, image_size))
-    except DAMAGE as error:
+    except Exception as error:  # Pillow raises a dozen types on damaged bytes.
+      said = str(error) or type(error).__name__
       raise ValueError(
-        f'{describe(row)} cannot be decoded ({error}); repair or remove it'
+        f'{describe(row)} cannot be decoded ({said}); {remedy}'
       ) from error
 
   first = pixels(0)

@@ -40,6 +40,9 @@ TRAINED_ON_TEST = ', trained on its test images'
 
 _TRAIN_ON = ('train', 'test')
 
+# Of a side: a hundred images of this size fill 20 GB.
+MOST_PIXELS = 8192
+
 _SOURCES = {
   'digits': lambda data: digits.read(data.image_size),
   'cifar10': lambda data: cifar10.read(data_dir(data.dir), data.image_size),
@@ -154,10 +157,13 @@ def _check(data: Any) -> None:
       f'data.validation_share is {data.validation_share}; it must be a share '
       'of the training split, 0 <= share < 1'
     )
-  for field in ('image_size', 'limit'):
-    value = getattr(data, field)
-    if value < 0:
-      raise ValueError(f'data.{field} is {value}; it must be 0 or more')
+  if data.limit < 0:
+    raise ValueError(f'data.limit is {data.limit}; it must be 0 or more')
+  if not 0 <= data.image_size <= MOST_PIXELS:
+    raise ValueError(
+      f'data.image_size is {data.image_size}; it must be 0 or more, and at most '
+      f'{MOST_PIXELS}'
+    )
 
 
 def _display_name(data: Any) -> str:

@@ -16,10 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from gencnp_jax import npz_files
 from gencnp_jax.data import class_names
-from gencnp_jax.data.cache import Arrays, read_npz
 from gencnp_jax.data.dataset import Examples, Source
-from gencnp_jax.data.images import decode, resize
+from gencnp_jax.data.images import decode, open_whole, resize
+from gencnp_jax.data.paths import expanded
+from gencnp_jax.npz_files import Arrays
+
+# Where labels have no names, as many are made.
+MOST_CLASSES = 1_000_000
 
 
 def read(path: str, image_size: int, with_train: bool = True) -> Source:
@@ -36,7 +41,7 @@ def read(path: str, image_size: int, with_train: bool = True) -> Source:
   Raises:
     ValueError: nothing is there, or it is damaged or of another form.
   """
-  place = Path(path).expanduser()
+  place = expanded(path, 'data.path')
   if not place.exists():
     raise ValueError(
       f'data.path {place} does not exist; name an .npz file or a folder with '
@@ -52,6 +57,9 @@ def read(path: str, image_size: int, with_train: bool = True) -> Source:
     names = arrays.get('class_names')
     train, test = _split_keys(arrays, place)
 
+  for arrays in filter(None, (train, test)):
+    if 'labels' in arrays:
+      arrays['labels'] = _labels(arrays['labels'], place)
   # The classes are those of the training images, decoded or not.
   labels = [
     arrays['labels']
@@ -72,7 +80,7 @@ def stem(path: str) -> str:
 
 
 def _read_file(path: Path) -> Arrays:
-  return read_npz(path, remedy='copy or download it again')
+  return npz_files.read(path, remedy='copy or download it again')
 
 
 def _only(folder: Path, *names: str, needed: bool = True) -> Path | None:
@@ -123,7 +131,7 @@ def _examples(arrays: Arrays, path: Path, image_size: int) -> Examples:
     if images.ndim == 4 and images.shape[-1] == 1:
       images = np.repeat(images, 3, axis=-1)
     # What is no image at all is refused by name in check_examples.
-    if images.dtype == np.uint8 and images.ndim == 4:
+    if images.dtype == np.uint8 and images.shape[3:] == (3,):
       images = resize(images, image_size, path.name)
   elif 'jpeg' in arrays and 'offsets' in arrays:
     images = _decode_jpeg(arrays, path, image_size)
@@ -132,21 +140,40 @@ def _examples(arrays: Arrays, path: Path, image_size: int) -> Examples:
       f'{path} has the keys {sorted(arrays)}; it needs images and labels, '
       'train_images to test_labels, or jpeg, offsets and labels'
     )
-  labels = arrays.get('labels')
-  if labels is not None and np.issubdtype(labels.dtype, np.integer):
-    labels = labels.astype(np.int32)
-  return images, labels
+  return images, arrays.get('labels')
+
+
+def _labels(labels: np.ndarray, path: Path) -> np.ndarray:
+  """Labels as int32, in which none of them is another number."""
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(
+      f'{path}: labels are {labels.dtype} {list(labels.shape)}; they must be '
+      'whole numbers, one an image'
+    )
+  if labels.size and not 0 <= labels.min() <= labels.max() < MOST_CLASSES:
+    raise ValueError(
+      f'{path}: labels run from {labels.min()} to {labels.max()}; they must be '
+      f'numbers of classes, from 0 and below {MOST_CLASSES}'
+    )
+  return labels.astype(np.int32)
 
 
 def _decode_jpeg(arrays: Arrays, path: Path, image_size: int) -> np.ndarray:
-  from PIL import Image
-
   data, offsets = arrays['jpeg'], arrays['offsets']
+  for name, array, kind in (
+    ('jpeg', data, np.uint8),
+    ('offsets', offsets, np.integer),
+  ):
+    if array.ndim != 1 or not np.issubdtype(array.dtype, kind):
+      raise ValueError(
+        f'{path}: {name} is {array.dtype} {list(array.shape)}; it must be '
+        f'{kind.__name__}, in a row'
+      )
   if (
     len(offsets) < 2
     or offsets[0] != 0
     or offsets[-1] != len(data)
-    or np.any(np.diff(offsets) <= 0)
+    or np.any(offsets[1:] <= offsets[:-1])
   ):
     raise ValueError(
       f'{path}: offsets do not cut the {len(data)} bytes of jpeg into files; '
@@ -154,7 +181,7 @@ def _decode_jpeg(arrays: Arrays, path: Path, image_size: int) -> np.ndarray:
     )
   return decode(
     len(offsets) - 1,
-    open_image=lambda row: Image.open(
+    open_image=lambda row: open_whole(
       io.BytesIO(data[offsets[row] : offsets[row + 1]].tobytes())
     ),
     describe=lambda row: f'{path}: image {row}',
@@ -168,6 +195,13 @@ def _class_names(
 ) -> tuple[str, ...]:
   """From the file, from classes.txt, or the numbers themselves."""
   if names is not None:
+    if names.ndim != 1 or names.dtype.kind not in 'USiu':
+      raise ValueError(
+        f'{path}: class_names are {names.dtype} {list(names.shape)}; they must '
+        'be words, one a class'
+      )
+    if names.dtype.kind == 'S':
+      names = np.char.decode(names, 'utf-8', 'replace')
     return tuple(str(name) for name in names)
   listed = (path if path.is_dir() else path.parent) / 'classes.txt'
   if labels and listed.exists():

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from PIL import Image
 
 from gencnp_jax.data import images as images_lib
 from gencnp_jax.data.folder import SUFFIXES
+from gencnp_jax.data.paths import expanded
 
 _SUFFIXES = SUFFIXES | {'.gif', '.tif', '.tiff', '.ppm', '.pgm'}
 
@@ -44,7 +44,7 @@ def find(names: Sequence[str]) -> list[Path]:
   """
   found: dict[Path, None] = {}
   for name in names:
-    path = Path(name).expanduser()
+    path = expanded(name, 'image')
     if path.is_dir():
       files = [p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES]
       if not files:
@@ -78,13 +78,14 @@ def read(path: Path, size: int | tuple[int, int]) -> Photo:
   """
   height, width = (size, size) if isinstance(size, int) else size
   try:
-    with Image.open(path) as image:
+    with images_lib.open_whole(path) as image:
       frames = getattr(image, 'n_frames', 1)
       rgb, notes = images_lib.to_rgb(image)
       pixels = np.array(images_lib.cut(rgb, height, width))
-  except images_lib.DAMAGE as error:
+  except Exception as error:  # Pillow raises a dozen types on damaged bytes.
+    said = str(error) or type(error).__name__
     raise ValueError(
-      f'{path}: not an image that Pillow reads, or a damaged one ({error}).'
+      f'{path}: not an image that Pillow reads, or a damaged one ({said}).'
     ) from error
   if frames > 1:
     notes = (f'the first of {frames} frames', *notes)

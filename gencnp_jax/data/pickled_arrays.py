@@ -49,11 +49,13 @@ def read(path: Path, remedy: str) -> dict[Any, Any]:
   }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
   """Takes arrays of numbers from a pickle, and refuses all else.
 
   What a pickle asks for is not looked up: stand-ins answer, so that its bytes
-  reach neither NumPy's own loading nor any other code.
+  reach neither NumPy's own loading nor any other code. The form in Python is as
+  fast for a few large arrays; in C's, ten bytes can take all memory, as the
+  table of what was read grows to any number that a pickle gives.
   """
 
   def find_class(self, module: str, name: str) -> type:

@@ -7,6 +7,7 @@ beside it that is itself a legal `npz` source.
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,10 +44,13 @@ def read(folder: Path, name: str, image_size: int) -> Source:
   parts = [*directory.relative_to(folder).parts]
   if image_size:
     parts.append(f'{image_size}px')
-  arrays = cached(
-    folder / f'{"-".join(parts)}-decoded.npz',
-    lambda: _decode(directory, image_size),
-  )
+  path = folder / f'{"-".join(parts)}-decoded.npz'
+  arrays = cached(path, lambda: _decode(directory, image_size))
+  if not {'train_images', 'test_images', 'class_names'} <= arrays.keys():
+    raise ValueError(
+      f'{path} holds {sorted(arrays)}, which is no decoded data set; remove it, '
+      'and it is made again'
+    )
   return Source(
     train=(arrays['train_images'], arrays.get('train_labels')),
     test=(arrays['test_images'], arrays.get('test_labels')),
@@ -73,8 +77,11 @@ def _decode(directory: Path, image_size: int) -> Arrays:
   """Decodes both splits of a prepared directory."""
   import tensorflow_datasets as tfds
 
-  builder = tfds.builder_from_directory(directory)
-  file_format = builder.info.file_format.value
+  try:
+    builder = tfds.builder_from_directory(directory)
+    file_format = builder.info.file_format.value
+  except Exception as error:  # The parsers of its texts raise what they like.
+    raise _damaged(directory, error) from error
   if file_format != 'array_record':
     raise ValueError(
       f'{directory} holds {file_format} files, which cannot be read without '
@@ -110,33 +117,42 @@ def _decode(directory: Path, image_size: int) -> Arrays:
 def _decode_split(
   builder, split: str, image_key: str, label_key: str, image_size: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
+  from array_record.python.array_record_data_source import ArrayRecordDataSource
   from PIL import Image
 
-  count = builder.info.splits[split].num_examples
-  labels = np.empty(count, np.int32)
   try:
+    count = builder.info.splits[split].num_examples
+    files = builder.info.splits[split].filepaths
+    # A smaller number in dataset_info.json would drop images in silence.
+    stored = len(ArrayRecordDataSource([str(file) for file in files]))
+    if stored != count:
+      raise ValueError(f'{split} has {stored} images instead of {count}')
     records = builder.as_data_source(split)
+    labels = np.empty(count, np.int32)
+  except Exception as error:  # array_record, too.
+    raise _damaged(builder.data_path, error) from error
 
-    def open_image(row: int):
-      record = records[row]
-      labels[row] = record[label_key]
-      image = record[image_key]
-      # Pillow wants grey images without their channel axis.
-      return Image.fromarray(
-        image.squeeze(-1) if image.shape[-1] == 1 else image
-      )
+  def open_image(row: int):
+    record = records[row]
+    labels[row] = record[label_key]
+    image = record[image_key]
+    # Pillow wants grey images without their channel axis.
+    return Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
 
-    images = decode(
-      count,
-      open_image,
-      describe=lambda row: f'{builder.data_path}: {split} {row}',
-      image_size=image_size,
-      what=f'Decoding {builder.name} {split}',
-    )
-  except (RuntimeError, IndexError) as error:
-    # array_record reports damaged files as these.
-    raise ValueError(
-      f'{builder.data_path} is damaged ({error}); delete it and prepare it again'
-    ) from error
+  images = decode(
+    count,
+    open_image,
+    describe=lambda row: f'{builder.data_path} is damaged: {split} {row}',
+    image_size=image_size,
+    what=f'Decoding {builder.name} {split}',
+    remedy='delete it and prepare it again',
+  )
   # TFDS marks withheld labels by -1.
   return images, None if labels.max() < 0 else labels
+
+
+def _damaged(directory: Any, error: Exception) -> ValueError:
+  said = str(error).partition('\n')[0]
+  return ValueError(
+    f'{directory} is damaged ({said}); delete it and prepare it again'
+  )

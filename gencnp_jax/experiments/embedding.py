@@ -10,6 +10,7 @@ from gencnp_jax import explainers, metrics
 from gencnp_jax.experiments import methods
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run, precise
+from gencnp_jax.experiments.stored import Arrays
 from gencnp_jax.explainers.evaluation import defined
 from gencnp_jax.explainers.inputs import batch_size_that_fits
 from gencnp_jax.report import Column, Table, plot
@@ -77,9 +78,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
   """Shows Fig. 4 and its numbers; nothing where it was not measured."""
   if content is None:
     return None
-  path = run.folder('embedding') / COORDINATES
-  with path.open('rb') as file, np.load(file) as arrays:
-    stored = dict(arrays)
+  stored = Arrays(run.folder('embedding') / COORDINATES)
   rows, names = content['rows'], run.about_target['class_names']
   # More colours nobody tells apart.
   most = np.argsort(-np.bincount(stored['labels']), kind='stable')[:CLASSES]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gencnp_jax.experiments import heat_peaks, methods
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run
+from gencnp_jax.experiments.stored import Arrays
 from gencnp_jax.report import Column, Table, plot
 
 PICTURES = 'pictures.npz'
@@ -29,11 +28,7 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
   """Draws the galleries, the transferred pathways and two pathways."""
   if content is None:
     return None
-  with (
-    (run.folder('pictures') / PICTURES).open('rb') as file,
-    np.load(file, allow_pickle=False) as loaded,
-  ):
-    arrays = dict(loaded)
+  arrays = Arrays(run.folder('pictures') / PICTURES)
   names = run.about_target['class_names']
   rows = [names[c] for c in content['classes']]
   titles = [methods.TITLES[name] for name in order(run)]

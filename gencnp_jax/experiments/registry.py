@@ -27,6 +27,7 @@ from gencnp_jax.experiments import (
 )
 from gencnp_jax.experiments.result import Result
 from gencnp_jax.experiments.run import Run, part
+from gencnp_jax.experiments.stored import MEASURED
 
 EXPERIMENTS = {
   'faithfulness': faithfulness,
@@ -39,7 +40,6 @@ EXPERIMENTS = {
   'instance_sparsity': instance_sparsity,
   'pictures': pictures,
 }
-_MEASURED = 'measured.json'
 
 
 def check(config: Any) -> None:
@@ -68,7 +68,7 @@ def measure(run: Run, name: str) -> None:
   module = EXPERIMENTS[name]
   if hasattr(module, 'measure'):
     part(
-      run.folder(name) / _MEASURED,
+      run.folder(name) / MEASURED,
       module.settled(run),
       lambda: module.measure(run),
     )
@@ -85,12 +85,20 @@ def results(run: Run) -> dict[str, Result]:
 
 def _measured(run: Run, name: str) -> dict[str, Any] | None:
   """Reads what was measured with the settings of the run, if anything."""
-  module, path = EXPERIMENTS[name], run.folder(name) / _MEASURED
+  module, path = EXPERIMENTS[name], run.folder(name) / MEASURED
   if not hasattr(module, 'measure') or not path.exists():
     return None
-  content = json.loads(path.read_text())
   now = json.loads(json.dumps(module.settled(run)))
-  before = {key: content['settings'].get(key) for key in now}
+  try:
+    content = json.loads(path.read_text())
+    before = {key: content['settings'].get(key) for key in now}
+  except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    logging.warning(
+      '%s is damaged: left out of the report. Add experiments to config.stages '
+      'to measure it again.',
+      path,
+    )
+    return None
   if before != now:
     changed = ', '.join(key for key in now if before[key] != now[key])
     logging.warning(

@@ -14,7 +14,7 @@ import numpy as np
 from absl import logging
 from flax import struct
 
-from gencnp_jax import pathway, selection
+from gencnp_jax import arguments, pathway, selection
 from gencnp_jax.explainers import inputs
 from gencnp_jax.runtime import blocks
 from gencnp_jax.target import Arrays, Target
@@ -119,9 +119,11 @@ class Explainer:
 
     Raises:
       ValueError: no images, images that are not finite or not of a shape that
-        the target takes, classes out of range.
+        the target takes, classes out of range, numbers that are no sizes.
     """
     images = inputs.check_images(images)
+    shapes = inputs.activation_shapes(self.target, images)
+    inputs.check_call(self.ablation, len(images), batch_size, first_index)
     if classes is None:
       classes = np.full(len(images), -1)
     else:
@@ -135,7 +137,6 @@ class Explainer:
       batch_size=batch_size
       or inputs.batch_size_that_fits(self.target, images, self.copies),
     )
-    shapes = self.target.activation_shapes(images.shape[1:])
     explanation = pathway.Explanation(
       masks=pathway.unpack(rows['masks'], shapes),
       logits=rows['logits'],
@@ -205,8 +206,10 @@ def cut(
     index: int32 `[n]`, each image's number in its data set.
 
   Raises:
-    ValueError: a sparsity outside (0, 1), or one that keeps all neurons.
+    ValueError: a sparsity outside (0, 1), or one that keeps all neurons; a seed
+      that is no integer.
   """
+  arguments.whole('seed', seed, -(2**31))
   logits, scores = scored
   neurons = pathway.neuron_count([s.shape[1:] for s in scores])
   count = selection.kept_count(sparsity, neurons)

@@ -26,6 +26,9 @@ FORMAT = 1
 """Version of the folder that `explain_dataset` writes."""
 KIND = 'explained data set'
 
+# Of shards in a folder: what a damaged number may ask for.
+_MOST = 10**6
+
 
 @dataclasses.dataclass(frozen=True)
 class ExplainedDataset:
@@ -73,15 +76,25 @@ class ExplainedDataset:
     """Yields the explanations of consecutive images, a shard at a time.
 
     Raises:
-      ValueError: a shard that was damaged since it was written.
+      ValueError: a shard that was damaged since it was written, or that is not
+        what about.json says.
     """
-    for name in parts_of(self.about):
+    for name, part in parts_of(self.about).items():
       fault = fault_of(self.path / name, self.about)
       if fault:
         raise ValueError(
           f'{fault}. The same explain_dataset call makes it again.'
         )
-      yield pathway.Explanation.load(self.path / name)
+      shard = pathway.Explanation.load(self.path / name)
+      found = len(shard), shard.method
+      said = part.stop - part.start, self.about['method']
+      if found != said:
+        raise ValueError(
+          f'{self.path / name} holds {found[0]} images of {found[1]}, and '
+          f'{ABOUT} says {said[0]} of {said[1]}: {ABOUT} is damaged. Restore '
+          f'it from a copy, or remove {self.path} to start over.'
+        )
+      yield shard
 
   def load(self) -> pathway.Explanation:
     """Returns one explanation of all images: a byte a neuron and image.
@@ -129,26 +142,51 @@ def parts_of(about: dict[str, Any]) -> dict[str, slice]:
 
 
 def read_about(folder: epath.Path) -> dict[str, Any] | None:
-  """Reads about.json; None where there is none."""
+  """Reads about.json; None where there is none.
+
+  Raises:
+    ValueError: it is damaged, or something else wrote it.
+  """
   path = folder / ABOUT
   if not path.exists():
     return None
   try:
     about = json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise ValueError(
-      f'{path} is damaged ({error}), so nobody can say whose shards these are. '
-      f'Choose another out_dir, or remove {folder} to start over.'
-    ) from error
+  except (OSError, ValueError, RecursionError) as error:
+    raise _damaged(path, error) from error
   if not isinstance(about, dict) or about.get('kind') != KIND:
     raise ValueError(
       f'{path} was not written by explain_dataset. Choose another out_dir.'
     )
-  if about['format'] != FORMAT:
+  if about.get('format') != FORMAT:
     raise ValueError(
-      f'{path}: format {about["format"]}; this version reads format {FORMAT}.'
+      f'{path}: format {about.get("format")!r}; this version reads format '
+      f'{FORMAT}.'
     )
+  _check_about(path, about)
   return about
+
+
+def _check_about(path: epath.Path, about: dict[str, Any]) -> None:
+  """Raises where what says which shards there are cannot be true."""
+  for name in ('images', 'batch_size', 'shard_size'):
+    value = about.get(name)
+    if type(value) is not int or value < 1:
+      raise _damaged(path, f'{name} is {value!r}')
+  if about['images'] // about['shard_size'] > _MOST:
+    raise _damaged(path, f'{about["images"]} images')
+  if not isinstance(about.get('method'), str):
+    raise _damaged(path, f'method is {about.get("method")!r}')
+  shards = about.get('shards')
+  if not isinstance(shards, dict):
+    raise _damaged(path, f'shards is {shards!r}')
+
+
+def _damaged(path: epath.Path, what: Any) -> ValueError:
+  return ValueError(
+    f'{path} is damaged ({what}), so nobody can say whose shards these are. '
+    f'Choose another out_dir, or remove {path.parent} to start over.'
+  )
 
 
 def fault_of(path: epath.Path, about: dict[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from gencnp_jax import pathway
+from gencnp_jax import arguments, pathway
 from gencnp_jax.runtime import processes
 from gencnp_jax.target import Target
 
@@ -40,24 +40,61 @@ def check_images(images: Any) -> np.ndarray:
   """Returns images as an array `[n, h, w, channels]`.
 
   Raises:
-    ValueError: another rank, no image, or values that are not finite.
+    ValueError: no numbers, another rank, no image, or values that are not finite.
   """
-  images = np.asarray(images)
+  images = arguments.numbers('images', images)
   if images.ndim != 4:
     raise ValueError(
       f'images must be [n, h, w, channels]; got shape {images.shape}. For a '
       'single image pass image[None].'
     )
-  if not len(images):
-    raise ValueError('images is empty; pass at least one.')
+  if not images.size:
+    raise ValueError(
+      f'images is empty, shape {images.shape}; pass at least one, of at least '
+      'one pixel.'
+    )
   if images.dtype != np.uint8:
-    bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2, 3)))
+    with np.errstate(over='ignore'):  # It is computed in float32.
+      finite = np.isfinite(images.astype(np.float32, copy=False))
+    bad = np.flatnonzero(~finite.all(axis=(1, 2, 3)))
     if bad.size:
       raise ValueError(
         f'images[{bad[0]}] holds NaN or infinite values ({bad.size} of '
         f'{len(images)} images do); remove or repair them.'
       )
   return images
+
+
+def activation_shapes(
+  target: Target, images: np.ndarray
+) -> tuple[tuple[int, ...], ...]:
+  """Returns the shape of each activation of one image.
+
+  Raises:
+    ValueError: one without a neuron, as of images that are too small.
+  """
+  shapes = target.activation_shapes(images.shape[1:])
+  for i, shape in enumerate(shapes):
+    if 0 in shape:
+      raise ValueError(
+        f'images of shape {images.shape[1:]} are too small: activation {i} of '
+        f'the target has shape {shape}, no neuron.'
+      )
+  return shapes
+
+
+def check_call(
+  off: Any, images: int, batch_size: int | None, first_index: int
+) -> None:
+  """Checks what else an explainer is called with.
+
+  Raises:
+    ValueError: names the argument.
+  """
+  arguments.off(off)
+  arguments.whole('first_index', first_index, 0, 2**31 - 1 - images)
+  if batch_size is not None:
+    arguments.whole('batch_size', batch_size, 1)
 
 
 def check_classes(
@@ -68,7 +105,7 @@ def check_classes(
   Raises:
     ValueError: another shape, not integers, or out of the target's range.
   """
-  classes = np.asarray(classes)
+  classes = arguments.numbers('classes', classes)
   count = target.num_classes(images.shape[1:])
   if classes.shape != (len(images),):
     raise ValueError(

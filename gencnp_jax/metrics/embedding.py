@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from gencnp_jax import arguments
 from gencnp_jax.metrics import sums
 
 
@@ -38,7 +39,7 @@ def class_variance(embeddings: np.ndarray, labels: np.ndarray) -> ClassVariance:
   Raises:
     ValueError: no image, wrong shapes, or values that are not finite.
   """
-  embeddings = np.asarray(embeddings)
+  embeddings = arguments.numbers('embeddings', embeddings)
   if embeddings.ndim < 2 or not embeddings.size:
     raise ValueError(
       f'embeddings has shape {embeddings.shape}; pass [images, ...] for one '

@@ -186,7 +186,7 @@ def faithfulness(
   Raises:
     ValueError: an empty batch, wrong shapes or labels out of range.
   """
-  sums.check_images(images, masks)
+  sums.check_worn(target, images, masks, off, batch_size)
   if labels is not None:
     labels = sums.check_labels(labels, len(images))
   sizes = [int(np.prod(np.shape(mask)[1:])) for mask in masks]

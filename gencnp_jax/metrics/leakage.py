@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from gencnp_jax import pathway
+from gencnp_jax import arguments, pathway
 from gencnp_jax.metrics import sums
 from gencnp_jax.metrics.partners import check_blank, mean_image, partners
 from gencnp_jax.runtime import blocks
@@ -161,7 +161,8 @@ def leakage(
   Raises:
     ValueError: an empty batch, or wrong shapes or dtypes.
   """
-  sums.check_images(images, masks)
+  sums.check_worn(target, images, masks, off, batch_size)
+  arguments.whole('seed', seed, 0)
   images = np.asarray(images)
   blank = mean_image(images) if blank is None else check_blank(blank, images)
   logits = blocks.collect_rows(_logits, target, images, batch_size=batch_size)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gencnp_jax import pathway
+from gencnp_jax import arguments, pathway
 
 # Rows and columns of a block that is unpacked to float32 for a matrix product:
 # 64 MB. Measured on 2 cores: unpacking takes 5 % of the product at this size,
@@ -52,12 +52,10 @@ class PackedMasks:
     Raises:
       ValueError: no layer, unequal numbers of images, or values between.
     """
-    if not len(masks):
-      raise ValueError(
-        'masks is empty; pass a tuple with one array a layer, such as '
-        'Explanation.masks.'
-      )
-    masks = [np.asarray(mask) for mask in masks]
+    masks = [
+      arguments.numbers(f'masks[{i}]', mask)
+      for i, mask in enumerate(arguments.layers('masks', masks))
+    ]
     for i, mask in enumerate(masks):
       if mask.ndim < 2 or len(mask) != len(masks[0]):
         raise ValueError(

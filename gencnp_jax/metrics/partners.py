@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gencnp_jax import arguments
 from gencnp_jax.metrics import sums
 
 
@@ -20,7 +21,7 @@ def partners(predictions: np.ndarray, seed: int) -> np.ndarray:
   Raises:
     ValueError: predictions of another rank, not integers, or none.
   """
-  predictions = np.asarray(predictions)
+  predictions = arguments.numbers('predictions', predictions)
   if not predictions.size:
     raise ValueError('predictions is empty: pass one image or more.')
   predictions = sums.check_labels(predictions, predictions.size)
@@ -51,7 +52,7 @@ def check_blank(blank: np.ndarray, images: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: another shape or dtype.
   """
-  blank = np.asarray(blank)
+  blank = arguments.numbers('blank', blank)
   if blank.shape != images.shape[1:]:
     raise ValueError(
       f'blank has shape {blank.shape}; one image has shape {images.shape[1:]}.'

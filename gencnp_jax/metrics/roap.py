@@ -57,7 +57,7 @@ def roap(
   Raises:
     ValueError: an empty batch, wrong shapes or labels out of range.
   """
-  sums.check_images(images, masks)
+  sums.check_worn(target, images, masks, off, batch_size)
   if labels is None:
     return None
   labels = sums.check_labels(labels, len(images))

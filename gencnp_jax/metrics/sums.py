@@ -12,6 +12,9 @@ from typing import Self
 
 import numpy as np
 
+from gencnp_jax import arguments
+from gencnp_jax.target import Target
+
 # Values are rounded to multiples of 2^-32 (2e-10) before they are summed: then
 # float64 sums of values in [0, 1] are exact up to 2^21 images, and the same
 # images give the same bits in any order and any batch size.
@@ -83,7 +86,7 @@ def check_logits(**arrays: np.ndarray) -> tuple[np.ndarray, ...]:
   """
   checked: dict[str, np.ndarray] = {}
   for name, array in arrays.items():
-    array = np.asarray(array, np.float64)
+    array = arguments.numbers(name, array).astype(np.float64)
     if array.ndim != 2:
       raise ValueError(
         f'{name} has shape {array.shape}; pass [images, classes].'
@@ -117,7 +120,7 @@ def check_labels(
   Raises:
     ValueError: another shape, not integers, or outside `[0, classes)`.
   """
-  labels = np.asarray(labels)
+  labels = arguments.numbers('labels', labels)
   if labels.shape != (images,):
     raise ValueError(
       f'labels has shape {labels.shape}; there are {images} images: pass '
@@ -137,25 +140,37 @@ def check_labels(
   return labels.astype(np.int64)
 
 
-def check_images(images: np.ndarray, masks: tuple[np.ndarray, ...]) -> None:
-  """Checks that there are images, and a mask of each layer for each of them.
+def check_worn(
+  target: Target,
+  images: np.ndarray,
+  masks: tuple[np.ndarray, ...],
+  off: tuple[np.ndarray, ...] | None,
+  batch_size: int,
+) -> None:
+  """Checks what metrics of images under their pathways take.
 
   Raises:
-    ValueError: no image, no mask, or another number of masks than images.
+    ValueError: no image, no mask, another number of masks than images, values
+      that are no masks or no stand-ins; names the argument.
   """
-  if not len(images):
+  images = arguments.numbers('images', images)
+  if not images.size or images.ndim != 4:
+    what = 'it must be [n, h, w, channels]' if images.size else 'an empty batch'
     raise ValueError(
-      f'images has shape {np.shape(images)}: an empty batch. Pass one image or '
-      'more.'
+      f'images has shape {images.shape}: {what}. Pass one image or more.'
     )
-  if not len(masks):
+  if not np.isfinite(images).all():
     raise ValueError(
-      'masks is empty; pass a tuple with one array a layer, such as '
-      'Explanation.masks.'
+      'images hold NaN or infinite values; remove or repair them.'
     )
-  for i, mask in enumerate(masks):
-    if np.ndim(mask) < 2 or len(mask) != len(images):
+  arguments.masks(masks, len(images))
+  shapes = target.activation_shapes(images.shape[1:])
+  for i, (mask, shape) in enumerate(zip(masks, shapes)):
+    # One that broadcasts would be another pathway for each image or row.
+    if np.shape(mask)[1:] != shape:
       raise ValueError(
-        f'masks[{i}] has shape {np.shape(mask)}; there are {len(images)} '
-        f'images: pass a tuple with one array [{len(images)}, ...] a layer.'
+        f'masks[{i}] has shape {np.shape(mask)}; activation {i} of '
+        f'{len(images)} images has shape {(len(images), *shape)}.'
       )
+  arguments.off(off)
+  arguments.whole('batch_size', batch_size, 1)

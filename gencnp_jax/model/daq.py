@@ -14,10 +14,18 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gencnp_jax import arguments
+
+# What float32 tells apart, and where the slope is neither 0 nor infinite.
+BITS = 16
+SIGMA = 1e-3, 1e3
+TEMPERATURE = 1e-3, 50.0
 
 
 def daq(
@@ -42,21 +50,42 @@ def daq(
     Array like x.
 
   Raises:
-    ValueError: bits < 1, sigma or temperature not positive, or upper <= lower
-      where both are constants.
+    ValueError: x that is no floats; bits, sigma or temperature out of range;
+      bounds of another shape, or upper <= lower where both are constants.
   """
-  if bits < 1 or sigma <= 0 or temperature <= 0:
+  dtype = getattr(x, 'dtype', None)
+  if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+    # In integers, the bounds would be others.
     raise ValueError(
-      f'bits={bits}, sigma={sigma}, temperature={temperature}: bits must be at '
-      'least 1, sigma and temperature positive.'
+      f'x is {dtype or type(x).__name__}; pass an array of floats.'
     )
-  traced = any(isinstance(b, jax.core.Tracer) for b in (lower, upper))
-  if not traced and np.any(np.asarray(upper) <= np.asarray(lower)):
-    raise ValueError(
-      f'lower={lower}, upper={upper}: upper must be above lower.'
-    )
+  arguments.whole('bits', bits, 1, BITS)
+  for name, value, (least, most) in (
+    ('sigma', sigma, SIGMA),
+    ('temperature', temperature, TEMPERATURE),
+  ):
+    if not isinstance(value, numbers.Real) or not least <= value <= most:
+      raise ValueError(
+        f'{name}={value}: it must be positive, from {least} to {most}.'
+      )
+  if not any(isinstance(b, jax.core.Tracer) for b in (lower, upper)):
+    ends = [arguments.numbers(*b) for b in (('lower', lower), ('upper', upper))]
+    if not np.all(np.isfinite(ends[1] - ends[0]) & (ends[0] < ends[1])):
+      raise ValueError(
+        f'lower={lower}, upper={upper}: upper must be above lower, and both '
+        'finite.'
+      )
   lower = jnp.asarray(lower, x.dtype)
   upper = jnp.asarray(upper, x.dtype)
+  try:
+    fits = jnp.broadcast_shapes(lower.shape, upper.shape, x.shape) == x.shape
+  except ValueError:
+    fits = False
+  if not fits:
+    raise ValueError(
+      f'lower has shape {lower.shape} and upper {upper.shape}; both must '
+      f'broadcast to x, of shape {x.shape}.'
+    )
   return _daq(x, lower, upper, bits, float(sigma), float(temperature))
 
 

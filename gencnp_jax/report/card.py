@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gencnp_jax import arguments
 from gencnp_jax.report import heat, maps, palette
 from gencnp_jax.report.prediction import short, softmax
 from gencnp_jax.report.sheet import Sheet
@@ -58,8 +59,11 @@ def explanation(
       for each class.
   """
   masks = maps.check(masks)
+  arguments.words('class_names', class_names)
   classes = len(class_names)
-  shapes = np.shape(logits), np.shape(pathway_logits)
+  logits = arguments.numbers('logits', logits)
+  pathway_logits = arguments.numbers('pathway_logits', pathway_logits)
+  shapes = logits.shape, pathway_logits.shape
   if not classes or shapes != ((classes,), (classes,)):
     raise ValueError(
       f'logits {shapes[0]} and pathway_logits {shapes[1]} must have one value '
@@ -83,7 +87,8 @@ def explanation(
   scales = grid.maps or cam is not None or pathway_cam is not None
   height = below + 0.25 + grid.lines * grid.step + (FOOT if scales else 0)
   sheet = Sheet(palette.WIDTH, height)
-  before, after = softmax(logits), softmax(pathway_logits)
+  before = softmax(logits)
+  after = softmax(pathway_logits, 'pathway_logits')
   _words(sheet, masks, before, after, class_names, method, title)
   for i, (caption, draw) in enumerate(pictures):
     left = EDGE + i * (size + GAP)

@@ -1,12 +1,13 @@
 """Line and dot plots: training curves, and methods side by side."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import palette
 
 # Metric of a run log -> heading, unit; shares are drawn in percent.
@@ -37,11 +38,6 @@ COMPARED = (
 )
 
 
-def finite(value: Any) -> bool:
-  """Whether a value was measured and can be drawn."""
-  return value is not None and math.isfinite(value)
-
-
 @palette.styled
 def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   """Draws the curves of one stage's run log as small multiples.
@@ -57,10 +53,12 @@ def training_curves(records: Sequence[Mapping[str, Any]]) -> Figure:
   Raises:
     ValueError: no row holds a known metric.
   """
+  arguments.rows('records', records)
   series = {}
   for row in records:
     for key in CURVES:
-      if row.get('split') in SPLITS and finite(row.get(key)):
+      known = row.get('split') in [*SPLITS] and finite(row.get('step'))
+      if known and finite(row.get(key)):
         points = series.setdefault(key, {}).setdefault(row['split'], {})
         points[row['step']] = row[key]
   if not series:
@@ -118,6 +116,7 @@ def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
   Raises:
     ValueError: no row holds one of the metrics.
   """
+  arguments.rows('rows', rows, said=['method'])
   shown = [
     (title, keys)
     for title, keys in COMPARED

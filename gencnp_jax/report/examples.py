@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from matplotlib.figure import Figure
 
+from gencnp_jax import arguments
 from gencnp_jax.report import heat, maps, palette
 from gencnp_jax.report.prediction import short, softmax
 from gencnp_jax.report.sheet import Sheet
@@ -41,17 +42,32 @@ def examples(
   Raises:
     ValueError: there is no image, or the arrays differ in length.
   """
-  images, masks = np.asarray(images), [np.asarray(mask) for mask in masks]
-  lengths = [len(x) for x in (images, logits, pathway_logits, *masks)]
+  images = arguments.numbers('images', images)
+  masks = arguments.layers('masks', masks)
+  arguments.words('class_names', class_names)
+  named = {'logits': logits, 'pathway_logits': pathway_logits}
+  named |= {f'masks[{i}]': mask for i, mask in enumerate(masks)}
+  arrays = [arguments.numbers(name, array) for name, array in named.items()]
+  lengths = [x.shape[0] if x.ndim else 0 for x in (images, *arrays)]
   if not lengths[0] or len(set(lengths)) > 1:
     raise ValueError(
       'images, logits, pathway_logits and masks must have the same number of '
       f'rows, at least one; got {lengths}.'
     )
+  logits, pathway_logits, *masks = arrays
+  wanted = len(images), len(class_names)
+  if logits.shape != wanted or pathway_logits.shape != wanted:
+    raise ValueError(
+      f'logits {logits.shape} and pathway_logits {pathway_logits.shape} must be '
+      f'{wanted}, one for each image and class name.'
+    )
+  for row in range(len(images)):
+    maps.check([mask[row] for mask in masks])
   k, layers = len(images), len(masks)
   on = sum(mask.reshape(k, -1).sum(1) for mask in masks)
   off_share = 1 - on / sum(mask[0].size for mask in masks)
-  before, after = softmax(logits), softmax(pathway_logits)
+  before = softmax(logits)
+  after = softmax(pathway_logits, 'pathway_logits')
   shares = [[maps.share_on(mask[row]) for mask in masks] for row in range(k)]
   tops = maps.highest(share for row in shares for share in row)
   sheet = Sheet(

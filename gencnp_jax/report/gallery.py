@@ -92,7 +92,13 @@ def check(
   column_notes: Mapping[str, str],
 ) -> None:
   """Raises a ValueError where what is drawn together differs in length."""
-  lengths = {name: len(values) for name, values in (own | heats).items()}
+  lengths = {}
+  for name, values in (own | heats).items():
+    try:
+      lengths[name] = len(values)
+    except TypeError as error:
+      message = f'{name} is {values!r:.60}; pass one an image.'
+      raise ValueError(message) from error
   if len(set(lengths.values())) > 1 or not min(lengths.values()):
     raise ValueError(
       f'of everything there must be one an image, at least one; got {lengths}.'

@@ -8,6 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, ListedColormap
 from PIL import Image
 
+from gencnp_jax import arguments
 from gencnp_jax.report import palette
 
 # Perceptually uniform, and read by colour-blind eyes too. Its ends would look
@@ -94,13 +95,16 @@ def pixels(image: Shaped[np.ndarray, 'h w c']) -> Float[np.ndarray, 'h w 3']:
       One channel is grey.
 
   Raises:
-    ValueError: the image has not three axes, or not one or three channels.
+    ValueError: the image has not three axes, not one or three channels, or
+      values that are not finite.
   """
-  image = np.asarray(image)
-  if image.ndim != 3 or image.shape[-1] not in (1, 3):
+  image = arguments.numbers('image', image)
+  if image.ndim != 3 or image.shape[-1] not in (1, 3) or not image.size:
     raise ValueError(
       f'an image is drawn from [h, w, 1] or [h, w, 3]; got shape {image.shape}.'
     )
+  if not np.isfinite(image).all():
+    raise ValueError('image holds NaN or infinite values; repair or remove it.')
   if np.issubdtype(image.dtype, np.integer):
     image = image / 255
   image = image.astype(np.float64)
@@ -129,7 +133,7 @@ def smooth(
 
 
 def _checked(heat) -> np.ndarray:
-  heat = np.asarray(heat, np.float64)
+  heat = arguments.numbers('heat', heat).astype(np.float64)
   if heat.ndim != 2 or not heat.size or not np.isfinite(heat).all():
     raise ValueError(
       f'a heat map is [h, w] of finite numbers; got shape {heat.shape}.'

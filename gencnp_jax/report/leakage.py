@@ -5,10 +5,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
 from gencnp_jax.report.column import Column
 from gencnp_jax.report.comparison import CURVE
-from gencnp_jax.report.curves import finite
 
 _OF_CURVE = {column.key: column for column in CURVE}
 _SHOWN = (
@@ -47,7 +48,7 @@ def leakage_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
       f'rows: no row has one of {", ".join(column.key for column in _SHOWN)}.'
     )
   settings = _settings(rows)
-  cuts = sorted({row['cut'] for row in rows})
+  cuts = lines.cuts(rows)
   width = palette.WIDTH * (0.1 + 0.9 * len(shown) / len(_SHOWN))
   figure = Figure((width, 2.05 * len(settings) + 0.1), layout='constrained')
   figure.get_layout_engine().set(hspace=0.06)
@@ -105,7 +106,7 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
   if not rows:
     raise ValueError("rows: no row has both 'agreement' and 'swap'.")
   settings = _settings(rows)
-  cuts = [row['cut'] for row in rows]
+  cuts = lines.cuts(rows)
   width = palette.WIDTH * (1 if len(settings) > 1 else 0.7)
   figure = Figure((width, 3.9), layout='constrained')
   panels = figure.subplots(1, len(settings), squeeze=False)[0]
@@ -149,4 +150,5 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _settings(rows: Sequence[lines.Row]) -> list[str]:
+  arguments.rows('rows', rows, said=['setting'])
   return list(dict.fromkeys(row['setting'] for row in rows))

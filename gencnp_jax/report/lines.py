@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import palette
 from gencnp_jax.report.column import ARROWS, Column
-from gencnp_jax.report.curves import finite
 
 Row = Mapping[str, Any]
 Looks = Mapping[str, Mapping[str, Any]]
@@ -29,8 +30,9 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     rows: mappings with 'method'.
 
   Raises:
-    ValueError: no row.
+    ValueError: no row, or one without the name of a method.
   """
+  arguments.rows('rows', rows, said=['method'])
   if not rows:
     raise ValueError('rows is empty: there is nothing to draw.')
   methods = list(dict.fromkeys(row['method'] for row in rows))
@@ -81,6 +83,16 @@ def draw(
     if points:
       xs, ys = zip(*(points[value] for value in sorted(points)))
       axes.plot(xs, ys, label=method, **look)
+
+
+def cuts(rows: Sequence[Row]) -> list[float]:
+  """Returns the sparsities of rows, in order.
+
+  Raises:
+    ValueError: a row without a 'cut', or one that is no number.
+  """
+  arguments.rows('rows', rows, measured=['cut'])
+  return sorted({row['cut'] for row in rows})
 
 
 def cut_axis(axes: Axes, cuts: Sequence[float]) -> None:

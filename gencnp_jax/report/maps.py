@@ -10,6 +10,7 @@ from matplotlib.colors import Colormap
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from gencnp_jax import arguments
 from gencnp_jax.report import palette
 from gencnp_jax.report.sheet import Sheet
 
@@ -87,7 +88,12 @@ def check(
   Raises:
     ValueError: there is none, or one of another rank or without neurons.
   """
-  masks = tuple(np.asarray(mask, bool) for mask in masks)
+  if not isinstance(masks, tuple | list):
+    arguments.layers(name, masks)
+  masks = tuple(
+    arguments.mask_of(f'{name}[{i}]', mask).astype(bool)
+    for i, mask in enumerate(masks)
+  )
   shapes = [mask.shape for mask in masks]
   if not masks or any(m.ndim not in (1, 3) or not m.size for m in masks):
     raise ValueError(

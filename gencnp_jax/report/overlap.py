@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
-from gencnp_jax.report.curves import finite
 
 
 @palette.styled
@@ -34,6 +34,10 @@ def layer_overlap(
   points = []
   for row in rows:
     values = row.get('within_per_layer') or ()
+    if not isinstance(values, Sequence):
+      raise ValueError(
+        f'rows: within_per_layer is {values!r:.60}; it must be a share a layer.'
+      )
     if values and len(values) != layers:
       raise ValueError(
         f'{row["method"]}: within_per_layer has {len(values)} values for the '

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from gencnp_jax import arguments
+
 
 class Prediction(NamedTuple):
   """A target's class for one image.
@@ -51,8 +53,11 @@ def predictions(
   Raises:
     ValueError: the shapes do not agree.
   """
-  logits = np.asarray(logits)
-  full = logits if full_logits is None else np.asarray(full_logits)
+  arguments.words('class_names', class_names)
+  logits = arguments.numbers('logits', logits)
+  full = logits
+  if full_logits is not None:
+    full = arguments.numbers('full_logits', full_logits)
   if logits.shape != full.shape or logits.shape[1:] != (len(class_names),):
     raise ValueError(
       f'logits {logits.shape} and full_logits {full.shape} must be [k, '
@@ -65,9 +70,24 @@ def predictions(
   ]
 
 
-def softmax(logits: Float[np.ndarray, '... classes']) -> np.ndarray:
-  """Returns probabilities, float64 in [0, 1], of the shape of `logits`."""
-  logits = np.asarray(logits, np.float64)
+def softmax(
+  logits: Float[np.ndarray, '... classes'], name: str = 'logits'
+) -> np.ndarray:
+  """Returns probabilities, float64 in [0, 1], of the shape of `logits`.
+
+  Args:
+    logits: of one image or more.
+    name: what they are called in the error.
+
+  Raises:
+    ValueError: no numbers, or values that are not finite.
+  """
+  logits = arguments.numbers(name, logits).astype(np.float64)
+  if not logits.ndim or not logits.size or not np.isfinite(logits).all():
+    raise ValueError(
+      f'{name} of shape {logits.shape} are empty, or hold NaN or infinite '
+      'values; check the target.'
+    )
   weights = np.exp(logits - logits.max(-1, keepdims=True))
   return weights / weights.sum(-1, keepdims=True)
 

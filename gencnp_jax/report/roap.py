@@ -5,8 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
-from gencnp_jax.report.curves import finite
 
 
 @palette.styled
@@ -28,6 +28,7 @@ def roap_curve(
     ValueError: no row, or none with 'roap'.
   """
   looks = lines.looks(rows)
+  lines.cuts(rows)
   measured = [row['roap'] for row in rows if finite(row.get('roap'))]
   if not measured:
     raise ValueError("rows: no row has 'roap'; it needs labelled images.")

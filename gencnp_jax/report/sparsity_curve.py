@@ -6,9 +6,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
 from gencnp_jax.report.comparison import curve_columns
-from gencnp_jax.report.curves import finite
 
 
 @palette.styled
@@ -32,17 +33,23 @@ def sparsity_curve(
     A figure with a panel for each metric that was measured.
 
   Raises:
-    ValueError: no row.
+    ValueError: no row, or none with a metric.
   """
   if not rows:
     raise ValueError('rows is empty: measure with `sparsities=` first.')
-  cuts = sorted({row['cut'] for row in rows})
   looks = lines.looks(rows)
+  cuts = lines.cuts(rows)
+  arguments.rows('own', own, ['method'], ['firing_sparsity'])
   shown = [
     column
     for column in curve_columns(keys)
     if any(finite(row.get(column.key)) for row in rows)
   ]
+  if not shown:
+    raise ValueError(
+      'rows: no row has one of '
+      f'{", ".join(column.key for column in curve_columns(keys))}.'
+    )
   few = len(shown) < 4  # Large ones, and the legend beside.
   across = len(shown) if few else 4
   down = 1 if few else -(-(len(shown) + 1) // across)  # A place for the legend.

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gencnp_jax import arguments
+from gencnp_jax.arguments import finite
 from gencnp_jax.report import lines, palette
-from gencnp_jax.report.curves import finite
 
 
 class _Over(NamedTuple):
@@ -181,6 +182,7 @@ def _panel(
 def _by(rows: Sequence[lines.Row], by: str) -> list[lines.Row]:
   if not rows:
     raise ValueError('rows is empty: measure the transfer first.')
+  arguments.rows('rows', rows, ['method', 'by'], [_SAMPLES.key, _CLASS.key])
   kept = [row for row in rows if row['by'] == by]
   if not kept:
     legal = sorted({row['by'] for row in rows})

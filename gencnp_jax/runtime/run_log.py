@@ -10,6 +10,8 @@ from etils import epath
 
 from gencnp_jax.runtime import files, processes
 
+_INTEGERS = 2**63
+
 
 class RunLog:
   """Appends records to a JSONL file and says them on the console.
@@ -75,16 +77,36 @@ class RunLog:
 def read(path: epath.PathLike) -> list[dict[str, Any]]:
   """Reads the records of a run log; none where there is no file.
 
-  A last line cut short by a kill is left out.
+  A damaged line, such as a last one cut short by a kill, is left out.
   """
   path = epath.Path(path)
   records = []
-  for line in path.read_text().splitlines() if path.exists() else ():
+  for line in path.read_bytes().splitlines() if path.exists() else ():
     try:
-      records.append(json.loads(line))
-    except json.JSONDecodeError:
+      record = json.loads(line)
+    except (ValueError, RecursionError):
+      record = None
+    if _is_record(record):
+      records.append(record)
+    else:
       logging.warning('%s: a damaged line is left out.', path)
   return records
+
+
+def _is_record(record: Any) -> bool:
+  """Whether JSON is what `RunLog.write` writes."""
+  if not isinstance(record, dict):
+    return False
+  metrics = dict(record)
+  step, split = metrics.pop('step', None), metrics.pop('split', None)
+  return (
+    isinstance(step, int)
+    and isinstance(split, str)
+    and all(
+      isinstance(v, float) or (isinstance(v, int) and abs(v) < _INTEGERS)
+      for v in (step, *metrics.values())
+    )
+  )
 
 
 def _tensorboard(directory: epath.Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gencnp_jax import npz_files
 from gencnp_jax.data import cache
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_a_damaged_cache_is_named_and_made_again(tmp_path, damage, caplog):
   cache.cached(path, arrays)
   path.write_bytes(damage(path.read_bytes()))
   with pytest.raises(ValueError, match=r'a\.npz is damaged.*say'):
-    cache.read_npz(path, remedy='say what helps')
+    npz_files.read(path, remedy='say what helps')
   with caplog.at_level('WARNING', logger='absl'):
     got = cache.cached(path, lambda: arrays(8))
   assert 'a.npz is damaged' in caplog.text
@@ -128,11 +129,11 @@ def test_a_damaged_cache_is_named_and_made_again(tmp_path, damage, caplog):
 def test_pickles_are_never_opened(tmp_path):
   np.savez(tmp_path / 'a.npz', images=np.array([{}], object))
   with pytest.raises(ValueError, match='plain arrays'):
-    cache.read_npz(tmp_path / 'a.npz', remedy='')
+    npz_files.read(tmp_path / 'a.npz', remedy='')
   np.save(tmp_path / 'b.npz', np.arange(3))
   (tmp_path / 'b.npz.npy').rename(tmp_path / 'b.npz')
   with pytest.raises(ValueError, match=r'not an \.npz'):
-    cache.read_npz(tmp_path / 'b.npz', remedy='')
+    npz_files.read(tmp_path / 'b.npz', remedy='')
 
 
 def test_a_read_only_folder_is_read_without_a_cache(tmp_path, monkeypatch):
