@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from gencnp_jax.runtime import checkpoint_files, devices, processes
+from gencnp_jax.runtime import buckets, checkpoint_files, devices, processes
 from gencnp_jax.runtime.checkpoint_files import FORMAT as FORMAT
 from gencnp_jax.runtime.checkpoint_files import (
   CheckpointError as CheckpointError,
@@ -45,7 +45,7 @@ class Checkpoints:
   """
 
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
-    self._directory = epath.Path(directory).absolute()
+    self._directory = buckets.absolute(directory)
     self._about = about
     self._manager = _Manager(
       self._directory,
@@ -207,7 +207,7 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
     CheckpointError: no checkpoint there, or one of another format.
   """
   step = _newest(directory)
-  return checkpoint_files.about_of(epath.Path(directory).absolute() / str(step))
+  return checkpoint_files.about_of(buckets.absolute(directory) / str(step))
 
 
 def read_variables(directory: epath.PathLike, like: Any) -> Any:
@@ -222,7 +222,7 @@ def read_variables(directory: epath.PathLike, like: Any) -> Any:
   """
   step = _newest(directory)
   return checkpoint_files.read(
-    epath.Path(directory).absolute() / str(step), 'variables', like
+    buckets.absolute(directory) / str(step), 'variables', like
   )
 
 
