@@ -7,7 +7,6 @@ one are those of an interrupted training.
 from __future__ import annotations
 
 import json
-import os
 import platform
 from typing import Any
 
@@ -17,10 +16,11 @@ from absl import logging
 from etils import epath
 
 from gencnp_jax import data, workspace
-from gencnp_jax.runtime import checkpoints, processes
+from gencnp_jax.runtime import checkpoints, files, processes
 
 RESULTS = 'results.json'
 DONE = 'done.json'
+_HALF = '.half'
 
 
 def is_trained(directory: epath.Path, stage: str) -> bool:
@@ -79,7 +79,8 @@ def take_target(config: Any, directory: epath.Path) -> None:
 def _take_target(config: Any, directory: epath.Path) -> None:
   source = epath.Path(config.target.workdir) / 'target'
   destination = directory / 'target'
-  if destination.exists():
+  half = destination / _HALF
+  if destination.exists() and not half.exists():
     logging.info('%s is there; stage target is skipped.', destination)
     return
   about = checkpoints.read_about(
@@ -92,10 +93,10 @@ def _take_target(config: Any, directory: epath.Path) -> None:
     )
   _check_finished(source.parent, 'target')
   _forget(directory, 'target')
-  # Under a temporary name first: half a copy is never taken for a target.
-  temporary = directory / f'.target.{os.getpid()}'
-  _copy(source, temporary)
-  temporary.rename(destination)
+  # Object stores do not rename a folder: half a copy is known by a file.
+  files.write_text(half, '')
+  _copy(source, destination)
+  half.unlink()
 
 
 def _copy(source: epath.Path, destination: epath.Path) -> None:

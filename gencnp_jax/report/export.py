@@ -3,11 +3,12 @@
 import io
 import os
 import weakref
-from pathlib import Path
 
 import matplotlib
 from etils import epath
 from matplotlib.figure import Figure
+
+from gencnp_jax.runtime import files
 
 DPI = 192  # Of a PNG, twice the size on the page, and of rasters in an SVG.
 # Without these an SVG has random identifiers, and both formats a date or the
@@ -35,7 +36,7 @@ def render(figure: Figure, kind: str) -> bytes:
   return drawn[kind]
 
 
-def replace(path: str | os.PathLike, content: bytes) -> Path:
+def replace(path: str | os.PathLike, content: bytes) -> epath.Path:
   """Writes a file, all of it or nothing.
 
   Args:
@@ -45,21 +46,13 @@ def replace(path: str | os.PathLike, content: bytes) -> Path:
   Returns:
     The path.
   """
-  path = epath.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  # Beside the target, so that the rename stays on one file system.
-  temporary = path.parent / f'.{path.name}.{os.getpid()}'
-  try:
-    temporary.write_bytes(content)
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
-  return path
+  files.replace(path, lambda file: file.write(content))
+  return epath.Path(path)
 
 
 def save(
   figure: Figure, path_without_suffix: str | os.PathLike
-) -> tuple[Path, Path]:
+) -> tuple[epath.Path, epath.Path]:
   """Writes a figure as PNG and as SVG.
 
   Args:
@@ -70,7 +63,7 @@ def save(
   Returns:
     The paths of the PNG and of the SVG.
   """
-  path = Path(path_without_suffix)
+  path = epath.Path(path_without_suffix)
   # Both are drawn before either is written: they belong together.
   png, svg = (render(figure, kind) for kind in ('png', 'svg'))
   # Not `with_suffix`: 'at_0.95' would lose its '.95'.

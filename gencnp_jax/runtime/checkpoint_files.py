@@ -12,10 +12,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from gencnp_jax.runtime import buckets
+
 FORMAT = 1
 """Version of what a checkpoint holds."""
 
 
+_COMMITTED = 'commit_success.txt'
 _reads = itertools.count()
 
 
@@ -41,8 +44,16 @@ def steps(directory: epath.Path) -> list[int]:
   return sorted(
     int(path.name)
     for path in directory.iterdir()
-    if path.name.isascii() and path.name.isdigit() and path.is_dir()
+    if path.name.isascii() and path.name.isdigit() and _is_whole(path)
   )
+
+
+def _is_whole(path: epath.Path) -> bool:
+  """Returns whether a step was written to its end."""
+  if buckets.is_remote(path):
+    # It has its name from the start, and this file at the end.
+    return (path / _COMMITTED).exists()
+  return path.is_dir()
 
 
 def about_of(path: epath.Path) -> dict[str, Any]:

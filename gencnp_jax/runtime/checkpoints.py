@@ -42,17 +42,21 @@ class Checkpoints:
   Args:
     directory: where; made if need be.
     about: JSON mapping that describes the state: enough to rebuild it.
+
+  Raises:
+    BucketError: a bucket that cannot be used.
   """
 
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
     self._directory = buckets.absolute(directory)
     self._about = about
-    self._manager = _Manager(
-      self._directory,
-      options=ocp.CheckpointManagerOptions(
-        preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
-      ),
-    )
+    with buckets.explained(self._directory):
+      self._manager = _Manager(
+        self._directory,
+        options=ocp.CheckpointManagerOptions(
+          preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
+        ),
+      )
 
   def save(
     self,

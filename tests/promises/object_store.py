@@ -42,8 +42,8 @@ class ObjectStore:
   Attributes:
     objects: what the bucket holds, by name.
     requests: method and name, or path, of all there have been.
-    held: pattern of the names whose uploads wait; they are dropped when it is
-      None again, as those of a process that was killed.
+    held: pattern of the names whose uploads wait, or None.
+    waiting: names of those that do.
     private: whether requests without a token are refused.
     limited: whether the service's limit on overwriting holds.
   """
@@ -51,6 +51,7 @@ class ObjectStore:
   def __init__(self, bucket='bucket'):
     self.bucket, self.objects, self.requests = bucket, {}, []
     self.held, self.private, self.limited = None, False, False
+    self.waiting = []
     self._generations, self._uploads = itertools.count(1), {}
     self._lock = threading.Lock()
 
@@ -58,6 +59,8 @@ class ObjectStore:
     handler = type('Handler', (_Handler,), {'store': self})
     self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
     self._server.daemon_threads = True
+    # What is left of a killed process is no news.
+    self._server.handle_error = lambda *unused: None
     threading.Thread(target=self._server.serve_forever, daemon=True).start()
     return self
 
@@ -93,14 +96,18 @@ class ObjectStore:
     found = self.objects.get(name)
     return found.content.decode() if found else ''
 
+  def release(self):
+    """Drops the uploads that wait, as those of a process that was killed."""
+    self.held = None
+    self.waiting.clear()
+
   def write(self, name, content, query):
     """Stores an object, where the preconditions hold."""
-    while held := self.held:
-      if not re.search(held, name):
-        break
-      time.sleep(0.01)
-      if self.held is None:
-        raise ConnectionAbortedError(name)
+    if self.held and re.search(self.held, name):
+      self.waiting.append(name)
+      while self.held:
+        time.sleep(0.01)
+      raise ConnectionAbortedError(name)
     with self._lock:
       before = self.objects.get(name)
       _check(before, query, 412)
