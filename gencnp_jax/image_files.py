@@ -23,7 +23,7 @@ from gencnp_jax.data import photos
 from gencnp_jax.experiments import methods
 from gencnp_jax.experiments.run import precise
 from gencnp_jax.report import export, plot
-from gencnp_jax.runtime import progress
+from gencnp_jax.runtime import buckets, progress
 from gencnp_jax.runtime import workdir as workdir_lib
 
 # Where there is no GEN-CNP whose mean could be taken.
@@ -69,6 +69,7 @@ def explain_files(
   files = photos.find(images)
   home = workspace.find(workdir, 'gencnp' if method == 'gencnp' else 'target')
   folder = epath.Path(out) if out else home / 'explained' / method
+  buckets.check(folder, '--out')
   outputs = [folder / stem for stem in _stems([file.stem for file in files])]
   _check_spares(files, outputs)
   reader = _Reader(files, tuple(about['image_shape'][:2]))
@@ -167,7 +168,7 @@ def _check_spares(files: list[Path], outputs: list[epath.Path]) -> None:
   for output in outputs:
     for suffix in _SUFFIXES:
       path = _with_suffix(output, suffix)
-      if '://' not in str(path) and Path(path).resolve() in given:
+      if not buckets.is_remote(path) and Path(path).resolve() in given:
         raise ValueError(
           f'--out={output.parent}: {path.name} would be written over the image '
           'itself; choose another folder.'

@@ -23,6 +23,7 @@ import numpy as np
 from etils import epath
 
 from gencnp_jax import arguments, npz_files
+from gencnp_jax.runtime import buckets, files
 
 FORMAT = 1
 """Version of the file that `Explanation.save` writes."""
@@ -198,7 +199,7 @@ class Explanation:
 
   def save(self, path: str | os.PathLike) -> None:
     """Writes the explanation to an `.npz` file, masks packed to bits."""
-    path = epath.Path(path)
+    buckets.check(path)
     arrays = {
       'masks': pack(self.masks),
       'logits': self.logits,
@@ -214,10 +215,10 @@ class Explanation:
       'shapes': [m.shape[1:] for m in self.masks],
       'layers_of_importance': len(self.importance or ()),
     }
-    temporary = path.parent / f'.{path.name}.{os.getpid()}.part'
-    with temporary.open('wb') as file:
-      np.savez_compressed(file, about=json.dumps(about), **arrays)
-    temporary.replace(path)
+    about = json.dumps(about)
+    files.replace(
+      path, lambda file: np.savez_compressed(file, about=about, **arrays)
+    )
 
   @classmethod
   def load(cls, path: str | os.PathLike) -> Explanation:
@@ -226,6 +227,7 @@ class Explanation:
     Raises:
       ValueError: no such file, a damaged one, or one of another format.
     """
+    buckets.check(path)
     path = epath.Path(path)
     if not path.exists():
       raise ValueError(f'{path}: no such file.')

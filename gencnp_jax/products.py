@@ -20,6 +20,7 @@ from gencnp_jax.runtime import checkpoints, files, processes
 
 RESULTS = 'results.json'
 DONE = 'done.json'
+_HALF = '.half'
 
 
 def is_trained(directory: epath.Path, stage: str) -> bool:
@@ -78,7 +79,8 @@ def take_target(config: Any, directory: epath.Path) -> None:
 def _take_target(config: Any, directory: epath.Path) -> None:
   source = epath.Path(config.target.workdir) / 'target'
   destination = directory / 'target'
-  if destination.exists():
+  half = destination / _HALF
+  if destination.exists() and not half.exists():
     logging.info('%s is there; stage target is skipped.', destination)
     return
   about = checkpoints.read_about(
@@ -91,10 +93,10 @@ def _take_target(config: Any, directory: epath.Path) -> None:
     )
   _check_finished(source.parent, 'target')
   _forget(directory, 'target')
-  # Under a temporary name first: half a copy is never taken for a target.
-  temporary = files.part_of(destination)
-  _copy(source, temporary)
-  temporary.rename(destination)
+  # Object stores do not rename a folder: half a copy is known by a file.
+  files.write_text(half, '')
+  _copy(source, destination)
+  half.unlink()
 
 
 def _copy(source: epath.Path, destination: epath.Path) -> None:

@@ -22,13 +22,20 @@ from gencnp_jax import description, zoo
 from gencnp_jax.choices import some
 from gencnp_jax.explainers import Generative
 from gencnp_jax.model import GenCNP
-from gencnp_jax.runtime import checkpoints, devices, files, processes
+from gencnp_jax.runtime import (
+  buckets,
+  checkpoints,
+  devices,
+  files,
+  processes,
+)
 from gencnp_jax.target import Preprocess, Target
 
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
 _CHECKPOINTS = 'checkpoints'
 _OFF = 'off.npz'
 _LISTED = 8  # names in a message
+_LOOKED_INTO = 50  # folders; a bucket answers ten in a second
 _PRODUCTS = {'target': 'target', 'gencnp': 'GEN-CNP'}
 
 
@@ -45,8 +52,10 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
     stage: target or gencnp, whose checkpoints are wanted.
 
   Raises:
+    BucketError: a bucket that cannot be used.
     CheckpointError: none there; says what is, and where workdirs are near.
   """
+  buckets.check(path)
   start = epath.Path(path)
   place = start
   while not checkpoint_directory(place, stage).exists():
@@ -59,7 +68,11 @@ def find(path: epath.PathLike, stage: str) -> epath.Path:
     return place
   folder = next((p for p in (start, *start.parents) if p.exists()), start)
   entries = sorted(folder.iterdir()) if folder.is_dir() else []
-  near = [p.name for p in entries if checkpoint_directory(p, stage).exists()]
+  near = [
+    p.name
+    for p in entries[:_LOOKED_INTO]
+    if checkpoint_directory(p, stage).exists()
+  ]
   there = [p.name for p in entries if not p.name.startswith('.')]
   said = f'{path}: there is no checkpoint here of a {_PRODUCTS[stage]}'
   said += '; it ' if folder == start else f'. {folder} exists, and '

@@ -20,6 +20,7 @@ import numpy as np
 from etils import epath
 
 from gencnp_jax import pathway
+from gencnp_jax.runtime import buckets
 
 ABOUT = 'about.json'
 FORMAT = 1
@@ -53,6 +54,7 @@ class ExplainedDataset:
       ValueError: nothing there, shards that are still missing, or a folder that
         something else wrote.
     """
+    buckets.check(out_dir)
     path = epath.Path(out_dir)
     about = read_about(path)
     if about is None:

@@ -3,7 +3,6 @@
 import io
 import os
 import weakref
-from pathlib import Path
 
 import matplotlib
 from etils import epath
@@ -37,7 +36,7 @@ def render(figure: Figure, kind: str) -> bytes:
   return drawn[kind]
 
 
-def replace(path: str | os.PathLike, content: bytes) -> Path:
+def replace(path: str | os.PathLike, content: bytes) -> epath.Path:
   """Writes a file, all of it or nothing.
 
   Args:
@@ -53,7 +52,7 @@ def replace(path: str | os.PathLike, content: bytes) -> Path:
 
 def save(
   figure: Figure, path_without_suffix: str | os.PathLike
-) -> tuple[Path, Path]:
+) -> tuple[epath.Path, epath.Path]:
   """Writes a figure as PNG and as SVG.
 
   Args:
@@ -64,7 +63,7 @@ def save(
   Returns:
     The paths of the PNG and of the SVG.
   """
-  path = Path(path_without_suffix)
+  path = epath.Path(path_without_suffix)
   # Both are drawn before either is written: they belong together.
   png, svg = (render(figure, kind) for kind in ('png', 'svg'))
   # Not `with_suffix`: 'at_0.95' would lose its '.95'.

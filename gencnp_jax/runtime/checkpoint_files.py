@@ -12,10 +12,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from gencnp_jax.runtime import buckets
+
 FORMAT = 1
 """Version of what a checkpoint holds."""
 
 
+_COMMITTED = 'commit_success.txt'
 _reads = itertools.count()
 
 
@@ -43,8 +46,16 @@ def steps(directory: epath.Path) -> list[int]:
     for path in directory.iterdir()
     if path.name.isdigit()
     and str(int(path.name)) == path.name
-    and path.is_dir()
+    and _is_whole(path)
   )
+
+
+def _is_whole(path: epath.Path) -> bool:
+  """Returns whether a step was written to its end."""
+  if buckets.is_remote(path):
+    # It has its name from the start, and this file at the end.
+    return (path / _COMMITTED).exists()
+  return path.is_dir()
 
 
 def about_of(path: epath.Path) -> dict[str, Any]:
@@ -126,7 +137,7 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
     CheckpointError: no checkpoint there, or one of another format.
   """
   step = _newest(directory)
-  return about_of(epath.Path(directory).absolute() / str(step))
+  return about_of(buckets.absolute(directory) / str(step))
 
 
 def read_variables(directory: epath.PathLike, like: Any) -> Any:
@@ -140,7 +151,7 @@ def read_variables(directory: epath.PathLike, like: Any) -> Any:
     CheckpointError: none there, or a damaged one.
   """
   step = _newest(directory)
-  return read(epath.Path(directory).absolute() / str(step), 'variables', like)
+  return read(buckets.absolute(directory) / str(step), 'variables', like)
 
 
 def _newest(directory: epath.PathLike) -> int:

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 
-from gencnp_jax.runtime import checkpoint_files, devices, processes
+from gencnp_jax.runtime import buckets, checkpoint_files, devices, processes
 from gencnp_jax.runtime.checkpoint_files import FORMAT as FORMAT
 from gencnp_jax.runtime.checkpoint_files import (
   CheckpointError as CheckpointError,
@@ -46,17 +46,20 @@ class Checkpoints:
   Args:
     directory: where; made if need be.
     about: JSON mapping that describes the state: enough to rebuild it.
+
+  Raises:
+    BucketError: a bucket that cannot be used.
   """
 
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
-    self._directory = epath.Path(directory).absolute()
+    self._directory = buckets.absolute(directory)
     self._about = about
     self._thread = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
     self._writing: concurrent.futures.Future | None = None
     processes.from_first(self._open)
 
   def _open(self) -> None:
-    with self._explained():
+    with buckets.explained(self._directory):
       self._directory.mkdir(parents=True, exist_ok=True)
       alone = ocp.options.MultiprocessingOptions(0, {0}, 'first')
       self._manager = _Manager(

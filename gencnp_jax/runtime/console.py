@@ -14,6 +14,9 @@ _HEARD_FROM = {
   'tensorstore': python_logging.ERROR,
   'etils': python_logging.ERROR,
   'jax': python_logging.WARNING,
+  'fsspec': python_logging.ERROR,
+  'gcsfs': python_logging.CRITICAL,
+  'google': python_logging.ERROR,
 }
 
 

@@ -1,7 +1,8 @@
-"""Files of a workdir: whole or not there, written by the first process."""
+"""Files that are whole or not there, and written by the first process."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any, BinaryIO
 
 from etils import epath
 
-from gencnp_jax.runtime import processes
+from gencnp_jax.runtime import buckets, processes
 
 _PART = re.compile(r'\..+\.\d+\.part')
 
@@ -21,7 +22,7 @@ def part_of(path: epath.Path) -> epath.Path:
 
 
 def replace(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
-  """Writes a file under a temporary name, then renames it.
+  """Writes a file, all of it or nothing.
 
   Args:
     path: local or `gs://`; its folder is made if need be.
@@ -31,6 +32,12 @@ def replace(path: epath.PathLike, fill: Callable[[BinaryIO], Any]) -> None:
     OSError: what the file system said; a file that was there is as it was.
   """
   path = epath.Path(path)
+  if buckets.is_remote(path):
+    # An object appears when all of it was sent; a rename would copy it.
+    content = io.BytesIO()
+    fill(content)
+    path.write_bytes(content.getvalue())
+    return
   path.parent.mkdir(parents=True, exist_ok=True)
   part = part_of(path)
   try:
@@ -59,9 +66,5 @@ def remove_parts(folder: epath.Path) -> None:
   """Removes what runs that were killed have left half written in a workdir."""
   levels = ('', '*/', '*/*/', '*/*/*/')
   for path in [p for level in levels for p in folder.glob(f'{level}.*.part')]:
-    if not _PART.fullmatch(path.name):
-      continue
-    if path.is_dir():
-      path.rmtree()
-    else:
+    if _PART.fullmatch(path.name):
       path.unlink(missing_ok=True)

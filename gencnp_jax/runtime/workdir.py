@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from etils import epath
 
-from gencnp_jax.runtime import files, processes
+from gencnp_jax.runtime import buckets, files, processes
 
 CONFIG = 'config.json'
 
@@ -37,9 +37,11 @@ def open_workdir(
     field: what messages call the path: the flag or argument that gave it.
 
   Raises:
+    BucketError: a bucket that cannot be used.
     WorkdirError: not writable, in use by another run, or not one folder for all
       processes.
   """
+  buckets.check(path, field)
   with contextlib.ExitStack() as stack:
 
     def lock():
@@ -55,19 +57,20 @@ def open_workdir(
 def _locked(path: epath.PathLike, field: str) -> Iterator[None]:
   workdir = epath.Path(path)
   # A local lock: an object store has none, and its files no descriptors.
-  is_local = '://' not in str(path)
+  if buckets.is_remote(path):
+    with buckets.explained(path, field):
+      (workdir / '.writable').write_text('')
+      (workdir / '.writable').unlink()
+    yield
+    return
   try:
     workdir.mkdir(parents=True, exist_ok=True)
-    if is_local:
-      file = open(workdir / '.lock', 'a+')  # noqa: SIM115
+    file = open(workdir / '.lock', 'a+')  # noqa: SIM115
   except OSError as error:
     raise WorkdirError(
       f'{field}={path}: not writable ({error.strerror or error}). Choose '
       f'another folder with {field}.'
     ) from error
-  if not is_local:
-    yield
-    return
   with file:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
