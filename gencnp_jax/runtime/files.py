@@ -64,6 +64,8 @@ def write_text(path: epath.PathLike, text: str) -> None:
 
 def remove_parts(folder: epath.Path) -> None:
   """Removes what runs that were killed have left half written in a workdir."""
+  if buckets.is_remote(folder):
+    return
   levels = ('', '*/', '*/*/', '*/*/*/')
   for path in [p for level in levels for p in folder.glob(f'{level}.*.part')]:
     if _PART.fullmatch(path.name):

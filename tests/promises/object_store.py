@@ -112,9 +112,9 @@ class ObjectStore:
       before = self.objects.get(name)
       _check(before, query, 412)
       now = time.monotonic()
-      if self.limited and before:
-        if now - before.written < _SECONDS_BETWEEN_WRITES:
-          raise ApiError(429, 'The object exceeded the rate limit.')
+      limited = self.limited and before
+      if limited and now - before.written < _SECONDS_BETWEEN_WRITES:
+        raise ApiError(429, 'The object exceeded the rate limit.')
       found = Object(bytes(content), next(self._generations), now)
       self.objects[name] = found
       return self.describe(name, found)
