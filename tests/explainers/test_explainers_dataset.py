@@ -384,7 +384,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path, explained):
     finally:
       process.send_signal(signal.SIGKILL)
   assert process.returncode == -signal.SIGKILL
-  half = f'.shard_00001.npz.{process.pid}'
+  half = f'.shard_00001.npz.{process.pid}.part'
   assert _content(out_dir).keys() == {'about.json', 'shard_00000.npz', half}
   with pytest.raises(ValueError, match=r'1 of 3 shards are there.*goes on'):
     ExplainedDataset.open(out_dir)
@@ -630,10 +630,11 @@ def test_one_process_at_a_time(copy, explained):
 
 def test_an_object_store_has_no_lock(tmp_path, monkeypatch):
   store = types.SimpleNamespace(
-    Path=lambda path: epath.Path(str(path).replace('gs:/', str(tmp_path)))
+    Path=lambda path: epath.Path(str(path).replace('store:/', str(tmp_path)))
   )
   monkeypatch.setattr(workdir, 'epath', store)
-  found = explain_dataset(_random(), IMAGES, 'gs://out', **SIZES)
+  (tmp_path / 'out').mkdir()
+  found = explain_dataset(_random(), IMAGES, 'store://out', **SIZES)
   assert len(found.load()) == 22
   assert not (tmp_path / 'out' / '.lock').exists()
 

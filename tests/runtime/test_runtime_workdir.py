@@ -84,11 +84,13 @@ def test_unwritable_is_noticed_at_once(tmp_path, below):
 
 def test_errors_of_a_run_in_an_object_store_are_its_own(tmp_path, monkeypatch):
   """Without a lock, too, only making the folder is about the workdir."""
-  store = types.SimpleNamespace(Path=lambda url: tmp_path / url[len('gs://') :])
+  store = types.SimpleNamespace(
+    Path=lambda url: tmp_path / url[len('store://') :]
+  )
   monkeypatch.setattr(workdir, 'epath', store)
   with (
     pytest.raises(FileNotFoundError, match='mine'),
-    workdir.open_workdir('gs://run') as path,
+    workdir.open_workdir('store://run') as path,
   ):
     assert not (path / '.lock').exists()
     raise FileNotFoundError('mine')
