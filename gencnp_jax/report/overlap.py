@@ -34,7 +34,7 @@ def layer_overlap(
   points = []
   for row in rows:
     values = row.get('within_per_layer') or ()
-    if not isinstance(values, Sequence):
+    if isinstance(values, str) or not isinstance(values, Sequence):
       raise ValueError(
         f'rows: within_per_layer is {values!r:.60}; it must be a share a layer.'
       )
