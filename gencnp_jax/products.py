@@ -50,8 +50,8 @@ def _is_evaluated(folder, section, quiet) -> bool:
   if not path.exists():
     return False
   try:
-    before = json.loads(path.read_text())['settings']
-  except (ValueError, KeyError, TypeError):
+    before = dict(json.loads(path.read_text())['settings'])
+  except (ValueError, KeyError, TypeError, RecursionError):
     logging.warning('%s is damaged, or of an earlier version: again.', path)
     return False
   changed = sorted(k for k in section if section[k] != before.get(k))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from gencnp_jax import description, zoo
+from gencnp_jax import description, npz_files, zoo
 from gencnp_jax.choices import some
 from gencnp_jax.explainers import Generative
 from gencnp_jax.model import GenCNP
@@ -249,8 +249,14 @@ def read_off(
   if gencnp['off'] == 'zero':
     return None
   path = epath.Path(workdir) / 'gencnp' / _OFF
-  with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-    return tuple(arrays[f'arr_{i}'] for i in range(len(arrays.files)))
+  remedy = f'remove {path.parent}, and train the GEN-CNP again'
+  try:
+    arrays = npz_files.read(path, remedy)
+    return tuple(arrays[f'arr_{i}'] for i in range(len(arrays)))
+  except (FileNotFoundError, KeyError) as error:
+    raise ValueError(
+      f'{path} is missing, or another file; {remedy}.'
+    ) from error
 
 
 def write_off(workdir: epath.PathLike, off: tuple[np.ndarray, ...]) -> None:

@@ -19,6 +19,7 @@ from gencnp_jax.experiments.run import (
   on_this_machine,
   part,
   precise,
+  read_arrays,
 )
 from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.runtime import files, processes
@@ -163,8 +164,10 @@ def read_pathways(
       'sparsity at which pathways are to be kept, and add evaluate to '
       'config.stages.'
     )
-  with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
-    return metrics.PackedMasks(arrays['bits'], layer_sizes)
+  arrays = read_arrays(path, 'evaluate')
+  if 'bits' not in arrays:
+    raise ValueError(f'{path} is no file of pathways: it holds no `bits`.')
+  return metrics.PackedMasks(arrays['bits'], layer_sizes)
 
 
 def _write_pathways(

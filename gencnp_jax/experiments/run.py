@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,14 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import data, explainers, metrics, products, workspace
+from gencnp_jax import (
+  data,
+  explainers,
+  metrics,
+  npz_files,
+  products,
+  workspace,
+)
 from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.runtime import checkpoints, processes, workdir
 
@@ -101,11 +109,7 @@ class Run:
   @functools.cached_property
   def details(self) -> dict[str, np.ndarray]:
     """Per-image arrays of GEN-CNP's evaluation, and the example images."""
-    with (
-      (self.evaluate_folder / DETAILS).open('rb') as file,
-      np.load(file) as arrays,
-    ):
-      return dict(arrays)
+    return read_arrays(self.evaluate_folder / DETAILS, 'evaluate')
 
   @functools.cached_property
   def about_target(self) -> dict[str, Any]:
@@ -151,6 +155,19 @@ class Run:
       )
 
 
+def read_arrays(path: epath.Path, stage: str) -> dict[str, np.ndarray]:
+  """Reads the arrays that a stage left in an .npz file.
+
+  Raises:
+    ValueError: they are gone, or damaged; says how to have them made again.
+  """
+  remedy = f'remove {path.parent}, and add {stage} to config.stages'
+  try:
+    return npz_files.read(path, remedy)
+  except FileNotFoundError as error:
+    raise ValueError(f'{path} is missing; {remedy}.') from error
+
+
 def part(
   path: epath.Path,
   settled: dict[str, Any],
@@ -177,8 +194,13 @@ def part(
     **measure(),
     'seconds': time.monotonic() - start,
   }
-  workdir.write_json(path, found)
+  workdir.write_json(path, found | {'checksum': _checksum(found)})
   return found
+
+
+def _checksum(found: dict[str, Any]) -> int:
+  """Returns the CRC-32 of JSON values."""
+  return zlib.crc32(json.dumps(found, sort_keys=True).encode())
 
 
 def on_this_machine(settled: dict[str, Any]) -> dict[str, Any]:
@@ -195,10 +217,13 @@ def _found(path: epath.Path, settled: dict[str, Any]) -> dict[str, Any] | None:
   if path.exists():
     try:
       found = json.loads(path.read_text())
+      # Before there was a checksum, nothing vouched for the numbers.
+      if found.pop('checksum', None) not in (None, _checksum(found)):
+        raise ValueError('it fails its checksum')
       if found['settings'] == settled:
         logging.info('%s is there: not measured again.', path)
         return found
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
       logging.warning('%s is damaged: measured again.', path)
   path.parent.mkdir(parents=True, exist_ok=True)
   # Arrays are written beside: never an old file beside new ones.

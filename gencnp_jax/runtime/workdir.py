@@ -140,7 +140,7 @@ def _check_stored(workdir, config, free, defaults, field) -> None:
       before = flat(json.loads(path.read_text()))
       before = flat(json.loads(json.dumps(defaults or {}))) | before
     # Text that is no JSON, bytes that are no text, JSON that is no mapping.
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
       raise WorkdirError(
         f'{path} is damaged ({error}). Remove it if the workdir was made by '
         f'this config, or choose another folder with {field}.'

@@ -24,6 +24,8 @@ from gencnp_jax.training import step as step_lib
 from gencnp_jax.training.epoch import Epoch, NonFiniteLoss, check_finite
 from gencnp_jax.training.pace import Pace
 
+_MOST = 2**31
+
 
 def train(
   task: Any,
@@ -70,6 +72,11 @@ def train(
   steps_per_epoch = _steps_per_epoch(train_set, batch_size)
   # Rounded first: 1.1 * 10 is a little more than 11.
   total = math.ceil(round(config.epochs * steps_per_epoch, 6))
+  if total >= _MOST:
+    raise ValueError(
+      f'{section}epochs={config.epochs}: these are {total} steps; JAX counts up '
+      f'to {_MOST}.'
+    )
   optimiser = state_lib.optimiser(config, total)
   schedule = state_lib.learning_rate(config, total)
 
