@@ -630,6 +630,8 @@ def test_an_object_store_has_no_lock(tmp_path, monkeypatch):
     Path=lambda path: epath.Path(str(path).replace('gs:/', str(tmp_path)))
   )
   monkeypatch.setattr(workdir, 'epath', store)
+  monkeypatch.setattr(workdir.buckets, 'check', lambda path, field: None)
+  (tmp_path / 'out').mkdir()
   found = explain_dataset(_random(), IMAGES, 'gs://out', **SIZES)
   assert len(found.load()) == 22
   assert not (tmp_path / 'out' / '.lock').exists()
