@@ -630,7 +630,7 @@ def test_an_object_store_has_no_lock(tmp_path, monkeypatch):
     Path=lambda path: epath.Path(str(path).replace('gs:/', str(tmp_path)))
   )
   monkeypatch.setattr(workdir, 'epath', store)
-  monkeypatch.setattr(workdir.buckets, 'check', lambda path, field: None)
+  monkeypatch.setattr(workdir.buckets, 'check', lambda *unused: None)
   (tmp_path / 'out').mkdir()
   found = explain_dataset(_random(), IMAGES, 'gs://out', **SIZES)
   assert len(found.load()) == 22

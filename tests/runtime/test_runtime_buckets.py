@@ -83,7 +83,7 @@ def test_a_bucket_that_will_not_do(failing, error, said, field):
     lambda path: workspace.about(path),
     lambda path: ExplainedDataset.open(path),
     lambda path: Explanation.load(path),
-    lambda path: tiny.generative()(tiny.images(1)).save(path),
+    lambda path: Explanation.save(None, path),
     lambda path: fitting.fit(
       tiny.target(), tiny.images(8), {'batch_size': 8}, workdir=path
     ),

@@ -86,7 +86,7 @@ def test_errors_of_a_run_in_an_object_store_are_its_own(tmp_path, monkeypatch):
   """Without a lock, too, only making the folder is about the workdir."""
   store = types.SimpleNamespace(Path=lambda url: tmp_path / url[len('gs://') :])
   monkeypatch.setattr(workdir, 'epath', store)
-  monkeypatch.setattr(workdir.buckets, 'check', lambda path, field: None)
+  monkeypatch.setattr(workdir.buckets, 'check', lambda *unused: None)
   (tmp_path / 'run').mkdir()
   with (
     pytest.raises(FileNotFoundError, match='mine'),
