@@ -71,11 +71,13 @@ def explained(path: epath.PathLike, field: str = '') -> Iterator[None]:
 def _reach(bucket: str) -> None:
   # TensorFlow would be epath's way, where it is installed.
   os.environ.setdefault('EPATH_USE_TF', 'false')
-  import fsspec
+  from etils.epath import backend
 
+  system = backend.fsspec_backend.fs(_PREFIX + bucket)
   # What others write would not be seen: tensorstore, and other processes.
-  fsspec.config.conf.setdefault('gs', {})['use_listings_cache'] = False
-  fsspec.filesystem('gs').ls(bucket, max_results=1)
+  system.dircache.use_listings_cache = False
+  system.dircache.clear()
+  system.ls(bucket, max_results=1)
 
 
 def _bucket(path: epath.PathLike) -> str:

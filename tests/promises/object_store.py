@@ -112,8 +112,8 @@ class ObjectStore:
       before = self.objects.get(name)
       _check(before, query, 412)
       now = time.monotonic()
-      limited = self.limited and before
-      if limited and now - before.written < _SECONDS_BETWEEN_WRITES:
+      quiet = now - before.written if before else _SECONDS_BETWEEN_WRITES
+      if self.limited and quiet < _SECONDS_BETWEEN_WRITES:
         raise ApiError(429, 'The object exceeded the rate limit.')
       found = Object(bytes(content), next(self._generations), now)
       self.objects[name] = found
@@ -151,11 +151,12 @@ class ObjectStore:
     first, total = re.fullmatch(r'bytes (\*|\d+-\d+)/(\*|\d+)', span).groups()
     if first != '*' and int(first.partition('-')[0]) != len(before):
       raise ApiError(400, 'A chunk that does not follow the last one.')
-    before += content
-    if total == '*' or len(before) < int(total):
+    if total == '*' or len(before) + len(content) < int(total):
+      before += content
       return len(before), None
+    whole = self.write(name, before + content, query)  # May be refused.
     del self._uploads[number]
-    return len(before), self.write(name, before, query)
+    return int(total), whole
 
   def list(self, query):
     """Returns a page of the names that begin with a prefix."""

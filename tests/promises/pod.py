@@ -148,18 +148,23 @@ def steps(workdir, stage):
   return [r['step'] for r in run_log.read(path)]
 
 
+def trained(workdir, stage):
+  """Returns what a stage has trained: its log, last step, sums of leaves."""
+  folder = epath.Path(workdir) / stage
+  log = [
+    {k: v for k, v in record.items() if k != 'images_per_second'}
+    for record in run_log.read(folder / 'log.jsonl')
+  ]
+  steps = folder / 'checkpoints'
+  last = max(int(p.name) for p in steps.iterdir() if p.name.isdigit())
+  about = json.loads((steps / str(last) / 'about/metadata').read_text())
+  return log, last, about['checksums']
+
+
 def outcome(workdir):
-  """Returns what a finished run is: sums of all leaves, logs, numbers."""
-  workdir, found = epath.Path(workdir), {}
-  for stage in ('target', 'gencnp'):
-    records = run_log.read(workdir / stage / 'log.jsonl')
-    found[f'{stage} log'] = [
-      {k: v for k, v in r.items() if k != 'images_per_second'} for r in records
-    ]
-    folder = workdir / stage / 'checkpoints'
-    last = max(int(p.name) for p in folder.iterdir() if p.name.isdigit())
-    about = json.loads((folder / str(last) / 'about/metadata').read_text())
-    found[stage] = last, about['checksums']
+  """Returns what a finished run is: what it has trained, and its numbers."""
+  workdir = epath.Path(workdir)
+  found = {stage: trained(workdir, stage) for stage in ('target', 'gencnp')}
   results = json.loads((workdir / 'evaluate/results.json').read_text())
   found['rows'] = [
     {k: v for k, v in row.items() if k not in ('seconds', 'images_per_second')}

@@ -89,11 +89,13 @@ def test_errors_of_a_run_in_an_object_store_are_its_own(tmp_path, monkeypatch):
     Path=lambda url: tmp_path / url[len('store://') :]
   )
   monkeypatch.setattr(workdir, 'epath', store)
+  monkeypatch.setattr(workdir.buckets, 'check', lambda *unused: None)
+  (tmp_path / 'run').mkdir()
   with (
     pytest.raises(FileNotFoundError, match='mine'),
     workdir.open_workdir('store://run') as path,
   ):
-    assert not (path / '.lock').exists()
+    assert not list(path.iterdir())
     raise FileNotFoundError('mine')
 
 
