@@ -341,7 +341,9 @@ def test_a_class_pathway_is_worn_by_images_that_did_not_build_it(whole, loaded):
     said = np.asarray(explainer.target(splits.test.images)).argmax(1)
     right = (said == splits.test.labels) & (said == worn['class'])
     built = explainer(splits.test.images[right][len(others) :])
-    core = pathway.class_pathways(built.masks, np.zeros(len(built)), 0.5)[0]
+    core = pathway.class_pathways(built.masks, np.zeros(len(built), int), 0.5)[
+      0
+    ]
     for j, mask in enumerate(core):
       np.testing.assert_array_equal(drawn[f'worn{i}/core{j}'], mask)
     masked = explainer.target.masked(others, [m[None] for m in core])

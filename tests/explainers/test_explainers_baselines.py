@@ -191,6 +191,7 @@ def test_one_device_says_what_four_say(method, monkeypatch):
   assert len(devices) == 4
   monkeypatch.setattr(jax, 'local_devices', lambda *a, **k: devices[:1])
   monkeypatch.setattr(jax, 'local_device_count', lambda *a, **k: 1)
+  monkeypatch.setattr(jax, 'device_count', lambda *a, **k: 1)
   one = explainer(IMAGES, batch_size=1)  # One row a device, as above.
   _equal(four, one)
   np.testing.assert_allclose(four.pathway_logits, one.pathway_logits, atol=1e-5)

@@ -199,7 +199,7 @@ def test_published_code_or_stop_not_both():
 @pytest.mark.parametrize('sparsity', [0.0, 1.0])
 def test_sparsity_is_checked(sparsity, quirk):
   explainer = Greedy(tiny.target(), sparsity, quirk=quirk)
-  with pytest.raises(ValueError, match=f'sparsity={sparsity}: .* between 0'):
+  with pytest.raises(ValueError, match=f'sparsity={sparsity:g}.* between 0'):
     explainer(IMAGES)
 
 

@@ -84,7 +84,6 @@ def test_unwritable_is_noticed_at_once(tmp_path, below):
 
 def test_errors_of_a_run_in_an_object_store_are_its_own(tmp_path, monkeypatch):
   """Without a lock, too, only the first look is about the workdir."""
-  (tmp_path / 'run').mkdir()
   store = types.SimpleNamespace(
     Path=lambda url: tmp_path / url[len('store://') :]
   )
