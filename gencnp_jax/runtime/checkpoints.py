@@ -50,13 +50,13 @@ class Checkpoints:
   def __init__(self, directory: epath.PathLike, about: dict[str, Any]):
     self._directory = buckets.absolute(directory)
     self._about = about
-    with buckets.explained(self._directory):
-      self._manager = _Manager(
-        self._directory,
-        options=ocp.CheckpointManagerOptions(
-          preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
-        ),
-      )
+    buckets.check_rights(self._directory)
+    self._manager = _Manager(
+      self._directory,
+      options=ocp.CheckpointManagerOptions(
+        preservation_policy=ocp.checkpoint_managers.LatestN(_KEEP),
+      ),
+    )
 
   def save(
     self,
