@@ -47,6 +47,17 @@ def check(path: epath.PathLike, field: str = '') -> None:
       _reach(_bucket(path))
 
 
+def check_rights(path: epath.PathLike) -> None:
+  """Asks what orbax asks when it removes an old step, before one is written.
+
+  Raises:
+    BucketError: it is not allowed; names path and remedy.
+  """
+  if os.fspath(path).startswith(_PREFIX):
+    with explained(path):
+      _describe(_bucket(path))
+
+
 @contextlib.contextmanager
 def explained(path: epath.PathLike, field: str = '') -> Iterator[None]:
   """Says what an error of Google Cloud Storage means, and what to do.
@@ -80,6 +91,13 @@ def _reach(bucket: str) -> None:
   system.ls(bucket, max_results=1)
 
 
+@functools.cache
+def _describe(bucket: str) -> None:
+  from google.cloud import storage
+
+  storage.Client().get_bucket(bucket)
+
+
 def _bucket(path: epath.PathLike) -> str:
   return os.fspath(path).removeprefix(_PREFIX).partition('/')[0]
 
@@ -104,5 +122,10 @@ def _remedy(error: Exception, bucket: str) -> str:
     return (
       f'Google Cloud does not allow it ({said}). Grant this account the role '
       f'roles/storage.admin on the bucket {bucket}, or log in as another.'
+    )
+  if 'Project' in said and isinstance(error, OSError):
+    return (
+      'Google Cloud does not know which project asks. Name it: export '
+      'GOOGLE_CLOUD_PROJECT=NAME.'
     )
   return f'Google Cloud Storage cannot be used ({said}).'

@@ -59,6 +59,7 @@ class Checkpoints:
     processes.from_first(self._open)
 
   def _open(self) -> None:
+    buckets.check_rights(self._directory)
     with buckets.explained(self._directory):
       self._directory.mkdir(parents=True, exist_ok=True)
       alone = ocp.options.MultiprocessingOptions(0, {0}, 'first')

@@ -45,13 +45,14 @@ class ObjectStore:
     held: pattern of the names whose uploads wait, or None.
     waiting: names of those that do.
     private: whether requests without a token are refused.
+    closed: whether what is known of the bucket itself is told to nobody.
     limited: whether the service's limit on overwriting holds.
   """
 
   def __init__(self, bucket='bucket'):
     self.bucket, self.objects, self.requests = bucket, {}, []
-    self.held, self.private, self.limited = None, False, False
-    self.waiting = []
+    self.held, self.waiting = None, []
+    self.private = self.closed = self.limited = False
     self._generations, self._uploads = itertools.count(1), {}
     self._lock = threading.Lock()
 
@@ -251,6 +252,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     if names[0] == 'upload':
       return self.upload(query, content)
     match method, where[1:]:
+      case 'GET', [] if store.closed:
+        raise ApiError(403, 'No access to storage.buckets.get.')
       case 'GET', []:
         return 200, {'kind': 'storage#bucket', 'name': store.bucket}
       case 'GET', ['o']:

@@ -52,7 +52,7 @@ def path(store, request):
   path = epath.Path('gs://bucket') / name
   buckets.check(path)
   yield path
-  store.private = store.limited = False
+  store.private = store.closed = store.limited = False
   store.release()
 
 
@@ -292,29 +292,37 @@ def test_what_others_write_is_seen(store, path):
 
 
 @pytest.mark.parametrize(
-  'workdir, private, message',
+  'place, fault, message',
   [
     (
       'gs://other/run',
-      False,
+      '',
       'Error: --workdir=gs://other/run: there is no bucket other. Create it: '
       'gcloud storage buckets create gs://other; or mend its name.',
     ),
     (
       'gs://bucket/run',
-      True,
+      'private',
       'Error: --workdir=gs://bucket/run: Google Cloud does not know who asks '
       '(Anonymous caller does not have storage.objects.list access., 401). Log '
       'in: gcloud auth application-default login.',
     ),
+    (
+      'gs://bucket/run',
+      'closed',
+      'Error: gs://bucket/run/target/checkpoints: Google Cloud does not allow '
+      'it (No access to storage.buckets.get.). Grant this account the role '
+      'roles/storage.admin on the bucket bucket, or log in as another.',
+    ),
   ],
 )
 def test_a_bucket_that_will_not_do(
-  store, tmp_path, cache, workdir, private, message
+  store, path, tmp_path, cache, place, fault, message
 ):
-  store.private = private
+  setattr(store, fault or 'unknown', True)
   home = {'HOME': str(tmp_path), 'GOOGLE_AUTH_TOKEN_FOR_TESTING': ''}
-  with pod.train(workdir, cache=cache, **home) as run:
+  with pod.train(place, cache=cache, **home) as run:
     assert run.codes() == [1]
-    assert run.said().splitlines()[-1] == message
+    said = run.said().splitlines()[-1]
+    assert re.sub(r'403 GET \S+ ', '', said) == message
     assert 'Traceback' not in run.said()

@@ -63,6 +63,10 @@ def failing(monkeypatch):
     (GoogleError('Not found', 404), 'or mend its name'),
     (OSError('Forbidden: https://x\nNo right'), f'{ROLE}the bucket b, or log'),
     (GoogleError('No right', 403), f'{ROLE}the bucket b, or log'),
+    (
+      OSError('Project was not passed and could not be determined from the '),
+      'Name it: export GOOGLE_CLOUD_PROJECT=NAME',
+    ),
     (TimeoutError(), r'cannot be used \(TimeoutError\)'),
   ],
 )
