@@ -45,10 +45,10 @@ def guarded() -> Iterator[None]:
       'Interrupted. What was saved is whole; the same command goes on from it.',
       _INTERRUPTED,
     )
-  except Exception:
+  except Exception as error:
     if not processes.several():
       raise
-    _leave(traceback.format_exc(), 1)
+    _leave(processes.lost(error) or traceback.format_exc(), 1)
 
 
 def stop(error: Exception) -> NoReturn:

@@ -12,6 +12,7 @@ import contextvars
 import itertools
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -29,6 +30,8 @@ _PATIENCE = 24 * 3600 * 1000
 # Seconds from a process's failure to the end of the others.
 _GRACE = 5.0
 _FAILED = 'gencnp/failed/'
+# How gloo and the runtime speak of a process that does not answer.
+_GONE = re.compile(r'(closed|reset) by peer|Gloo .* failed|heartbeat', re.I)
 _numbers = itertools.count()
 # Within `from_first` the first process is on its own.
 _alone = contextvars.ContextVar('alone', default=False)
@@ -167,6 +170,27 @@ def leave(message: str, code: int) -> NoReturn:
     if not is_first():
       say(f'{_place()}: {message}')
   os._exit(code)
+
+
+def lost(error: Exception) -> str | None:
+  """Returns what to say where an error means that another process is gone.
+
+  Args:
+    error: of a collective, or of the runtime.
+
+  Returns:
+    The message, or None for any other error.
+  """
+  said = str(error)
+  if not isinstance(error, jax.errors.JaxRuntimeError) or not _GONE.search(
+    said
+  ):
+    return None
+  return (
+    'Error: another process of this run is gone: killed, or cut off. See what '
+    'it said last. The same command, in all processes, goes on from what was '
+    f'saved. ({said.splitlines()[0]})'
+  )
 
 
 def watch_others() -> None:

@@ -103,3 +103,19 @@ def test_the_environment_may_give_what_flags_do(monkeypatch):
 def test_without_a_cluster_nothing_is_started():
   cluster.start()
   assert not processes.started()
+
+
+@pytest.mark.parametrize(
+  'said',
+  [
+    'UNKNOWN: Gloo AllGather failed: [pair.cc:547] Connection closed by peer',
+    'UNAVAILABLE: task 1 heartbeat timeout\nmore of it',
+  ],
+)
+def test_a_process_that_is_gone_is_told_from_other_errors(said):
+  message = processes.lost(jax.errors.JaxRuntimeError(said))
+  assert message.startswith('Error: another process of this run is gone')
+  assert message.endswith(f'({said.splitlines()[0]})')
+  assert processes.lost(RuntimeError(said)) is None
+  memory = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory')
+  assert processes.lost(memory) is None
