@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from typing import NoReturn
@@ -34,8 +35,10 @@ def guarded() -> Iterator[None]:
       logging.warning(
         'Preempted: %s; the same command goes on from there.', ended.saved
       )
-    if processes.started():
-      raise
+    # The first hosts the runtime: the others must go before it.
+    processes.wait('the end')
+    if processes.several() and processes.is_first():
+      time.sleep(1.0)
     # An end of Python would wait for what still computes.
     sys.stdout.flush()
     sys.stderr.flush()

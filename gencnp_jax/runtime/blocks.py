@@ -17,6 +17,8 @@ from absl import logging
 
 from gencnp_jax.runtime import devices, preemption, processes
 
+_SECONDS_PER_QUESTION = 0.5
+
 
 def map_rows(
   fn: Callable, replicated: Any, *arrays: Any, batch_size: int
@@ -135,19 +137,30 @@ def wait_for(tree: Any) -> Any:
   """Waits until arrays are computed, and returns them.
 
   What takes minutes is given up where the run is asked to end: nothing of it
-  could be kept. Several processes can only end between blocks.
+  could be kept. The first process decides for all, that they keep the same.
 
   Raises:
     Preempted: an end was asked for.
   """
-  if not processes.started():
-    start = time.monotonic()
-    leaves = [x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array)]
-    while not all(leaf.is_ready() for leaf in leaves):
-      preemption.check()
-      # A fiftieth of the time so far: that much is lost at most.
-      time.sleep(min((time.monotonic() - start) / 50, 0.05))
+  if not processes.from_first(lambda: _computed(tree)):
+    raise preemption.Preempted()
   return jax.block_until_ready(tree)
+
+
+def _computed(tree: Any) -> bool:
+  """Waits; returns whether arrays are computed, not given up."""
+  start = time.monotonic()
+  leaves = [x for x in jax.tree.leaves(tree) if isinstance(x, jax.Array)]
+  asked = 0.0
+  while not all(leaf.is_ready() for leaf in leaves):
+    now = time.monotonic()
+    if now >= asked:
+      if preemption.noticed():
+        return False
+      asked = now + _SECONDS_PER_QUESTION
+    # A fiftieth of the time so far: that much is lost at most.
+    time.sleep(min((now - start) / 50, 0.05))
+  return True
 
 
 def collect_rows(

@@ -17,10 +17,13 @@ from collections.abc import Iterator
 import jax
 from absl import logging
 from jax.experimental import multihost_utils
+from orbax.checkpoint import multihost
 
 EXIT_CODE = 42
 """Of a program that was preempted, and can go on."""
 
+# Where the runtime's protocol leaves that a process has received SIGTERM.
+_NOTICE = 'RECEIVED_PREEMPTION_NOTICE'
 _signal = threading.Event()
 _agreed = threading.Event()
 _asked = itertools.count()
@@ -73,6 +76,21 @@ def requested() -> bool:
   if multihost_utils.reached_preemption_sync_point(next(_asked)):
     _agreed.set()
   return _agreed.is_set()
+
+
+def noticed() -> bool:
+  """Returns whether this process, or another of its run, was told to end.
+
+  Unlike `requested` it may be asked at any time; processes are told at
+  different times, so that one of them must decide for all.
+  """
+  if not jax.distributed.is_initialized():
+    return _signal.is_set()
+  try:
+    multihost.get_jax_distributed_client().key_value_try_get(_NOTICE)
+  except jax.errors.JaxRuntimeError:  # There is none.
+    return False
+  return True
 
 
 def check() -> None:

@@ -68,15 +68,16 @@ def test_sigterm_while_a_data_set_is_explained(tmp_path, cache, count):
     assert (a == b).mean() > 0.999  # Another device count, other last bits.
 
 
-def test_sigterm_does_not_wait_for_a_long_block(tmp_path, cache):
+@pytest.mark.parametrize('count', [1, 2])
+def test_sigterm_does_not_wait_for_a_long_block(tmp_path, cache, count):
   """A block of DGR takes minutes, and nothing of it could be kept."""
   out = tmp_path / 'explained'
-  with pod.Pod('explain', out, cache=cache, SLOW='1') as run:
+  with pod.Pod('explain', out, count=count, cache=cache, SLOW='1') as run:
     run.until(lambda: (out / '.lock').exists())
     time.sleep(15)  # Compiled, and computing.
     start = time.monotonic()
-    run.send()
-    assert run.codes(60) == [preemption.EXIT_CODE], run.said()
+    run.send(to=[count - 1])
+    assert run.codes(60) == [preemption.EXIT_CODE] * count, run.said()
     assert time.monotonic() - start < 5
 
 

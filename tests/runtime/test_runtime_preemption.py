@@ -15,12 +15,12 @@ def test_sigterm_asks_while_it_is_watched():
     preemption.check()
     os.kill(os.getpid(), signal.SIGTERM)
     os.kill(os.getpid(), signal.SIGTERM)  # Some send it twice.
-    assert preemption.requested()
+    assert preemption.requested() and preemption.noticed()
     with pytest.raises(preemption.Preempted) as ended:
       preemption.check()
   assert ended.value.code == preemption.EXIT_CODE == 42
   assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-  assert not preemption.requested()
+  assert not preemption.requested() and not preemption.noticed()
 
 
 def test_it_may_be_watched_within():
