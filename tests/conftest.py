@@ -1,8 +1,10 @@
 """Test setup: four CPU devices, JAX's strict checks, quick compilation."""
 
 import os
+import pathlib
 
 import chex
+import pytest
 
 # Programs here run once or twice on tiny arrays: compiling is what takes time.
 os.environ['XLA_FLAGS'] = (
@@ -15,3 +17,17 @@ import jax  # noqa: E402
 jax.config.update('jax_platforms', 'cpu')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
+
+# Each compiled program takes dozens of a process's memory mappings. Linux
+# grants 65 530; XLA crashes where it gets no more.
+_MAPPINGS = pathlib.Path('/proc/self/maps')
+_MANY_MAPPINGS = 20_000
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _bounded_programs():
+  """Drops compiled programs between modules once there are many."""
+  yield
+  if _MAPPINGS.exists():
+    if _MAPPINGS.read_bytes().count(b'\n') > _MANY_MAPPINGS:
+      jax.clear_caches()
