@@ -28,6 +28,6 @@ _MANY_MAPPINGS = 20_000
 def _bounded_programs():
   """Drops compiled programs between modules once there are many."""
   yield
-  if _MAPPINGS.exists():
-    if _MAPPINGS.read_bytes().count(b'\n') > _MANY_MAPPINGS:
-      jax.clear_caches()
+  mappings = _MAPPINGS.read_bytes() if _MAPPINGS.exists() else b''
+  if mappings.count(b'\n') > _MANY_MAPPINGS:
+    jax.clear_caches()
