@@ -1,14 +1,27 @@
-"""Measures training steps beside PyTorch's: one command, a table and a JSON.
+"""Measures speed: one command, tables and a JSON.
 
   python launch/benchmark.py
-  python launch/benchmark.py --rows=alexnet,vgg11 --json=benchmark.json
+  python launch/benchmark.py --groups=steps,methods --rows=alexnet --json=found.json
+
+Groups:
+
+  steps    training steps of the targets and of their GEN-CNPs
+  methods  explaining, a batch at a time, beside a loop over images
+  data     the data pipeline alone, and class IoU of 10 000 images
+  start    the main job from its command to its first step
+  growth   time against images, batch, passes, neurons, devices
 
 Each side runs in a process of its own and the processes take turns, so that
 neither's threads disturb the other and both see the same weather on a shared
-machine. Round after round every side runs a few steps; medians are over the
-rounds, and a ratio is the median of the rounds' ratios. PyTorch (eager) runs in
-both memory layouts and the better one counts. CPU milliseconds are of all
-threads together: on a busy machine they are steadier than the wall's.
+machine; a matrix product and a copy take turns with them, for the floors. Medians
+are over the rounds, and a ratio is the median of the rounds' ratios. PyTorch runs
+eagerly in both memory layouts, of which the better one counts, and compiled. CPU
+milliseconds are of all threads together: on a busy machine they are steadier than
+the wall's.
+
+A floor is the time that the arithmetic takes at the rate of the matrix product,
+or the bytes at the rate of the copy, whichever is longer. Winograd's algorithm
+multiplies less: a share may exceed 100 %.
 
 PyTorch is optional and in no extra of the package:
 
@@ -22,176 +35,280 @@ import json
 import os
 import pathlib
 import platform
-import statistics
-import subprocess
 import sys
+import time
 from typing import Any
 
-HERE = pathlib.Path(__file__).resolve().parent
-BATCH = 128
-ROWS = {
-  'product': 'matrix product, 2048^3',
-  'alexnet': 'AlexNet, training step',
-  'vgg11': 'VGG-11-BN, training step',
-  'alexnet_gencnp': 'GEN-CNP of AlexNet, distillation step',
-  'vgg11_gencnp': 'GEN-CNP of VGG-11-BN, distillation step',
+from benchmarks import sides, start
+
+from gencnp_jax.report import Table
+from gencnp_jax.report.column import Column
+
+MODELS = ('alexnet', 'vgg11')
+STEPS = tuple(f'{m}{kind}' for kind in ('', '_gencnp') for m in MODELS)
+# Images at a time, by method: DGR holds gates and velocities.
+METHODS = {
+  'gencnp': 256,
+  'neuron_mct': 256,
+  'neuron_int_grad': 256,
+  'greedy': 256,
+  'dgr': 64,
+  'original_activation': 256,
+  'random': 256,
 }
-DEFAULT_ROWS = 'product,alexnet,vgg11,alexnet_gencnp'
-PRODUCT_FLOPS = 2 * 2048**3
-LAYOUTS = ('contiguous', 'channels_last')
+# What grows, by what a step of the table is measured at.
+GROWTH = {
+  'images/neuron_mct': (128, 512, 2048),
+  'images/gencnp': (128, 512, 2048),
+  'batch/alexnet': (32, 128, 512),
+  'batch/alexnet_gencnp': (32, 128, 512),
+  'batch/neuron_mct': (1, 16, 64, 256),
+  'batch/greedy': (1, 16, 64, 256),
+  'passes': (1, 3, 7, 15),
+  'neurons': (16_384, 65_536, 262_144),
+  'pairs': (1250, 2500, 5000, 10_000),
+  'devices': (1, 2, 4),
+}
+GROUPS = ('steps', 'methods', 'data', 'start', 'growth')
 
 
-class Side:
-  """A worker process that runs steps of one row on demand."""
+class Bench:
+  """Starts sides, lets them take turns, and puts what they say in rows."""
 
-  def __init__(self, script: str, python: str, threads: int, *arguments: str):
-    environment = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    path = [str(HERE.parent), environment.get('PYTHONPATH')]
-    environment['PYTHONPATH'] = os.pathsep.join(filter(None, path))
-    command = [python, str(HERE / script), f'--threads={threads}', *arguments]
-    self._process = subprocess.Popen(
-      command,
-      env=environment,
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      text=True,
+  def __init__(self, options: argparse.Namespace):
+    self._options = options
+    self._torch = sides.find_torch(options.torch_python)
+    if self._torch is None:
+      print(
+        'No PyTorch here, its columns stay empty. Its CPU build: pip install '
+        'torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
+      )
+
+  def steps(self) -> list[dict[str, Any]]:
+    """Training steps beside PyTorch's, eager and compiled."""
+    batch = self._options.batch
+    return [
+      self._compare(
+        f'step/{row}',
+        batch,
+        {
+          'contiguous': ['--layout=contiguous'],
+          'channels_last': ['--layout=channels_last'],
+          'compiled': ['--compiled', '--layout=channels_last'],
+        },
+      )
+      for row in self._options.rows or STEPS
+    ]
+
+  def methods(self) -> list[dict[str, Any]]:
+    """Explaining beside PyTorch's loop over images."""
+    target, steps = self._options.target, self._options.dgr_steps
+    more = {'dgr': [f'--count={steps}']}
+    return [
+      self._compare(
+        f'{target}/{row}', METHODS[row], {'loop': []}, *more.get(row, ())
+      )
+      for row in self._options.rows or METHODS
+    ]
+
+  def data(self) -> list[dict[str, Any]]:
+    """The data pipeline, and the metric of all pairs."""
+    batch = self._options.batch
+    found = [
+      self._compare('data/device', batch, {'loader': []}, '--count=50000'),
+      self._compare('data/host', batch, {'loader': []}, '--count=50000'),
+    ]
+    for model in MODELS:
+      row, count = f'class_iou/{model}', f'--count={self._options.images}'
+      found.append(self._compare(row, batch, {'dense': []}, count))
+    return found
+
+  def start(self) -> list[dict[str, Any]]:
+    """The main job's first step, with an empty cache and with a full one."""
+    return start.measure(list(self._options.rows or MODELS))
+
+  def growth(self) -> list[dict[str, Any]]:
+    """What a unit takes as something grows."""
+    return [row for kind in GROWTH for row in self._grow(kind)]
+
+  def _grow(self, kind: str) -> list[dict[str, Any]]:
+    # One after the other: the large ones would take the memory of the others.
+    found = []
+    for size in GROWTH[kind]:
+      side = self._side(f'growth/{kind}', 64, f'--count={size}')
+      sides.take_turns({'jax': side}, self._options.rounds, 1.0)
+      unit = side.median('wall_ms') / side.about['units'] * 1e3
+      if kind == 'pairs':  # Each image with each.
+        unit /= size
+      found.append({'row': kind, 'size': size, 'microseconds': unit})
+      found[-1]['relative'] = unit / found[0]['microseconds']
+      found[-1]['jax'] = side.summary()
+      print(f'{kind} {size}: {unit:.3g} us', file=sys.stderr, flush=True)
+    return found
+
+  def _side(self, row: str, batch: int, *more: str) -> sides.Side:
+    threads = f'--threads={self._options.threads}'
+    given = [f'--row={row}', f'--batch={batch}', threads, *more]
+    dtype = f'--dtype={self._options.dtype}'
+    return sides.Side('jax_side', sys.executable, [*given, dtype])
+
+  def _compare(
+    self, row: str, batch: int, peers: dict[str, list[str]], *more: str
+  ) -> dict[str, Any]:
+    """Runs ours and the peers in turn, with a product and a copy between."""
+    ours = self._side(row, batch, *more)
+    running = {'jax': ours}
+    running |= {name: self._side(name, batch) for name in ('product', 'copy')}
+    given = [f'--row={row}', f'--batch={batch}', *more]
+    given += [f'--threads={self._options.threads}']
+    given += [f'--dtype={self._options.dtype}']
+    if self._torch:
+      running |= {
+        name: sides.Side('torch_side', self._torch, [*given, *arguments])
+        for name, arguments in peers.items()
+      }
+    sides.take_turns(running, self._options.rounds, self._options.seconds)
+    found = {'row': row, 'batch': batch, **_shares(running)}
+    found |= {name: side.summary() for name, side in running.items()}
+    eager = [n for n in peers if n in running and n != 'compiled']
+    if eager:
+      best = max(eager, key=lambda name: running[name].rate)
+      found['peer'], found['peer_rate'] = best, running[best].rate
+      found['ratio'] = sides.ratio(running[best], ours)
+      found['ratio_cpu'] = sides.ratio(running[best], ours, 'cpu_ms')
+    if 'compiled' in running:
+      found['compiled_rate'] = running['compiled'].rate
+      found['ratio_compiled'] = sides.ratio(running['compiled'], ours)
+    print(f'{row}: {ours.rate:.4g} a second', file=sys.stderr, flush=True)
+    return found
+
+
+def _shares(running: dict[str, sides.Side]) -> dict[str, float]:
+  """Returns how long the floors take, and the share of the larger one."""
+  about = running['jax'].about
+  floors = {
+    name: about[key] / running[side].rate * 1e3
+    for name, key, side in (
+      ('floor_arithmetic_ms', 'operations', 'product'),
+      ('floor_bytes_ms', 'bytes', 'copy'),
     )
-    self.rounds: list[dict[str, float]] = []
-
-  def ready(self) -> dict[str, Any] | None:
-    """Waits for the warm-up; returns what the worker says of itself."""
-    return self._answer()
-
-  def run(self, steps: int) -> None:
-    """Runs one round and notes the milliseconds of a step."""
-    self._process.stdin.write(f'{steps}\n')
-    self._process.stdin.flush()
-    answer = self._answer()
-    if answer is None:
-      raise RuntimeError(f'{self._process.args} ended early.')
-    self.rounds.append(answer)
-
-  def median(self, key: str) -> float:
-    """Returns the median over the rounds."""
-    return statistics.median(r[key] for r in self.rounds)
-
-  def close(self) -> None:
-    """Ends the worker."""
-    self._process.stdin.close()
-    self._process.wait()
-
-  def _answer(self) -> dict[str, Any] | None:
-    line = self._process.stdout.readline()
-    return json.loads(line) if line else None
-
-
-def measure(row: str, options: argparse.Namespace) -> dict[str, Any]:
-  """Returns the medians of one row, ours and PyTorch's."""
-  threads = options.threads
-  ours = Side('benchmark_jax.py', sys.executable, threads, f'--row={row}')
-  sides = {'jax': ours}
-  about = {'jax': ours.ready()}
-  if about['jax'] is None:
-    raise SystemExit(f'Our own side of {row} did not start, see above.')
-  if options.torch_python:
-    for layout in LAYOUTS if row != 'product' else LAYOUTS[:1]:
-      arguments = f'--row={row}', f'--layout={layout}'
-      side = Side(
-        'benchmark_torch.py', options.torch_python, threads, *arguments
-      )
-      about[layout] = side.ready()
-      sides[layout] = side
-  for _ in range(options.rounds):
-    for side in sides.values():
-      side.run(options.steps)
-  for side in sides.values():
-    side.close()
-  result = {
-    'row': row,
-    'first_step_seconds': about['jax']['first_step_seconds'],
-    'jax': {key: ours.median(key) for key in ('wall_ms', 'cpu_ms')},
-    'versions': {name: told['version'] for name, told in about.items()},
-    'rounds': {name: side.rounds for name, side in sides.items()},
+    if key in about
   }
-  peers = {name: side for name, side in sides.items() if side is not ours}
-  if peers:
-    best = min(peers, key=lambda name: peers[name].median('wall_ms'))
-    peer = peers[best]
-    result['torch'] = {key: peer.median(key) for key in ('wall_ms', 'cpu_ms')}
-    result['torch_layout'] = best
-    for key in ('wall_ms', 'cpu_ms'):
-      pairs = zip(peer.rounds, ours.rounds)
-      result[f'ratio_{key}'] = statistics.median(
-        p[key] / o[key] for p, o in pairs
-      )
-  return result
+  if not floors:
+    return {}
+  share = max(floors.values()) / running['jax'].median('wall_ms')
+  return {**floors, 'share': share}
 
 
-def rate(row: str, milliseconds: float) -> str:
-  """Returns a step's rate with its unit."""
-  if row == 'product':
-    return f'{PRODUCT_FLOPS / milliseconds / 1e6:.0f} GFLOP/s'
-  return f'{BATCH / milliseconds * 1e3:.0f} img/s'
+COLUMNS = {
+  'steps': (
+    ('row', 'row', 'text'),
+    ('rate', 'images/s', 'float'),
+    ('wall_ms', 'ms', 'float'),
+    ('peer_rate', 'PyTorch eager', 'float'),
+    ('ratio', 'ratio', 'float'),
+    ('ratio_cpu', 'ratio, CPU ms', 'float'),
+    ('compiled_rate', 'torch.compile', 'float'),
+    ('ratio_compiled', 'ratio', 'float'),
+    ('share', 'share of floor', 'share'),
+    ('compile_seconds', 'compiling, s', 'float'),
+    ('temporary_mb', 'temporaries, MB', 'float'),
+  ),
+  'methods': (
+    ('row', 'method', 'text'),
+    ('batch', 'batch', 'count'),
+    ('rate', 'images/s', 'float'),
+    ('peer_rate', 'PyTorch, one by one', 'float'),
+    ('ratio', 'ratio', 'float'),
+    ('share', 'share of floor', 'share'),
+    ('compile_seconds', 'compiling, s', 'float'),
+    ('temporary_mb', 'temporaries, MB', 'float'),
+  ),
+  'data': (
+    ('row', 'row', 'text'),
+    ('rate', 'images/s', 'float'),
+    ('wall_ms', 'ms', 'float'),
+    ('peer_rate', 'PyTorch', 'float'),
+    ('ratio', 'ratio', 'float'),
+    ('share', 'share of floor', 'share'),
+  ),
+  'start': (
+    ('row', 'row', 'text'),
+    ('first', 'first start, s', 'float'),
+    ('second', 'second start, s', 'float'),
+  ),
+  'growth': (
+    ('row', 'what grows', 'text'),
+    ('size', 'to', 'count'),
+    ('microseconds', 'a unit takes, us', 'float'),
+    ('relative', 'of the first', 'float'),
+  ),
+}
 
 
-def line(result: dict[str, Any]) -> str:
-  """Returns a table line."""
-  cells = [f'{ROWS[result["row"]]:38}']
-  for side in ('jax', 'torch'):
-    if side not in result:
-      cells.append(f'{"-":>28}')
-      continue
-    wall, cpu = result[side]['wall_ms'], result[side]['cpu_ms']
-    cells.append(f'{wall:8.1f}{cpu:8.1f}{rate(result["row"], wall):>14}')
-  if 'torch' in result:
-    ratios = result['ratio_wall_ms'], result['ratio_cpu_ms']
-    cells.append('{:6.2f}{:6.2f}'.format(*ratios))
-    cells.append(result['torch_layout'])
-  return '  '.join(cells)
-
-
-def find_torch(python: str) -> str | None:
-  """Returns the interpreter if PyTorch can be imported there."""
-  command = [python, '-c', 'import torch']
-  found = subprocess.run(command, capture_output=True, check=False)
-  return python if found.returncode == 0 else None
+def table(group: str, rows: list[dict[str, Any]]) -> Table:
+  """Returns a group's rows as a table."""
+  shown = []
+  for row in rows:
+    jax = {k: v for k, v in row.get('jax', {}).items() if k != 'rounds'}
+    flat = {**jax, **row, 'row': row['row'].replace('step/', '')}
+    if 'seconds' in row:
+      flat['first'], flat['second'] = row['seconds']
+    if 'share' in flat:
+      flat['share'] = f'{flat["share"]:.0%}'
+    shown.append(flat)
+  columns = [
+    Column(key, title, fmt='text' if fmt == 'share' else fmt)
+    for key, title, fmt in COLUMNS[group]
+  ]
+  return Table(group, tuple(columns), tuple(shown))
 
 
 def main() -> None:
-  """Measures the rows and prints them as they come."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--rows', default=DEFAULT_ROWS, help=', '.join(ROWS))
+  """Measures the groups and prints each as it is done."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('--groups', default='steps,methods,data,start')
+  parser.add_argument('--rows', default='', help='of one group; all if empty')
+  parser.add_argument('--target', default='alexnet', help='of the methods')
   parser.add_argument('--threads', type=int, default=2)
   parser.add_argument('--rounds', type=int, default=7)
-  parser.add_argument('--steps', type=int, default=5, help='per round')
+  parser.add_argument(
+    '--seconds', type=float, default=1.0, help='a side, round'
+  )
+  parser.add_argument('--batch', type=int, default=128)
+  parser.add_argument('--dtype', default='float32')
+  parser.add_argument('--images', type=int, default=10_000, help='of class IoU')
+  parser.add_argument('--dgr_steps', type=int, default=1000)
   parser.add_argument('--torch_python', default=sys.executable)
   parser.add_argument('--json', type=pathlib.Path, help='where to write all')
   options = parser.parse_args()
-  rows = options.rows.split(',')
-  if unknown := set(rows) - set(ROWS):
-    parser.error(f'no such rows: {sorted(unknown)}; there are {list(ROWS)}')
-  options.torch_python = find_torch(options.torch_python)
-  if options.torch_python is None:
-    print(
-      'No PyTorch here, its columns stay empty. Its CPU build: pip install '
-      'torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu'
-    )
-  busy = f'{os.getloadavg()[0]:.1f} at the start'
-  print(
-    f'{platform.machine()}, {os.cpu_count()} cores, {options.threads} threads, '
-    f'load {busy}; batch {BATCH}, float32; medians of {options.rounds} rounds '
-    f'of {options.steps} steps.\n'
-    f'{"":38}  {"JAX: wall ms  cpu ms":>20}{"":8}  '
-    f'{"PyTorch: wall ms  cpu ms":>24}      ratio: wall  cpu'
-  )
-  results = []
-  for row in rows:
-    results.append(measure(row, options))
-    print(line(results[-1]), flush=True)
-  if options.json:
-    options.json.write_text(
-      json.dumps({'load': busy, 'rows': results}, indent=1)
-    )
+  groups = options.groups.split(',')
+  if unknown := set(groups) - set(GROUPS):
+    parser.error(f'no such groups: {sorted(unknown)}; there are {GROUPS}')
+  options.rows = [row for row in options.rows.split(',') if row]
+  legal = {'steps': STEPS, 'methods': METHODS, 'start': MODELS}
+  for group in groups:
+    if unknown := set(options.rows) - set(legal.get(group, ())):
+      parser.error(f'{group}: no such rows: {sorted(unknown)}')
+  about = {
+    'machine': platform.machine(),
+    'cores': os.cpu_count(),
+    'threads': options.threads,
+    'load': os.getloadavg()[0],
+    'batch': options.batch,
+    'dtype': options.dtype,
+    'rounds': options.rounds,
+    'started': time.strftime('%Y-%m-%d %H:%M', time.gmtime()),
+  }
+  print(', '.join(f'{key} {value}' for key, value in about.items()))
+  bench, found = Bench(options), {'about': about}
+  for group in groups:
+    found[group] = getattr(bench, group)()
+    print(f'\n{table(group, found[group]).to_text()}', flush=True)
+    if options.json:
+      options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == '__main__':

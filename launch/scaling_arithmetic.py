@@ -7,12 +7,11 @@ fall on a border, half of all on a map of 2 x 2.
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
-from benchmark_explainers import products
-from benchmark_jax import TARGETS
+from benchmarks import operations
+from benchmarks.synthetic import TARGETS
 
 from gencnp_jax import GenCNP, Target
 from gencnp_jax.model import kernels, size
@@ -52,7 +51,7 @@ def forward(name: str, side: int, classes: int) -> float:
   """Returns the operations of a target's forward pass of an image."""
   target = target_of(name, side, classes)
   image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-  return sum(products(target.apply_fn, target.variables, image))
+  return sum(operations.products(target.apply_fn, target.variables, image))
 
 
 def target_net(name: str, side: int = 32, classes: int = 10) -> Net:
@@ -83,27 +82,14 @@ def gencnp_net(
   target = target_of(name, side, classes).replace(relus=relus)
   shapes = target.activation_shapes((side, side, 3))
   measured = size.measure(model, shapes, batch_size=1)
-  operations, passes = 4.0 * measured.features * model.hidden, []
-  for shape, (kernel, smallest) in zip(shapes, model.plan(shapes)):
-    number = kernels.num_passes(shape[:2], smallest, kernel)
-    taps = math.prod(kernel) * shape[-1] ** 2
-    operations += 2 * 2 * taps * _area(shape[:2], smallest, number)
-    passes.append(number)
+  passes = [
+    kernels.num_passes(shape[:2], smallest, kernel)
+    for shape, (kernel, smallest) in zip(shapes, model.plan(shapes))
+  ]
   return Net(
     measured.parameters,
-    3 * (operations + forward(name, side, classes)),
+    3 * (operations.generator(model, shapes) + forward(name, side, classes)),
     4 * max(passes),
     4 * sum(passes),
     moments=2,
-  )
-
-
-def _area(large, small, passes: int) -> float:
-  """Returns the sum of the areas that the passes of an embedder bring about.
-
-  A decoder reads the same areas, and spreads each of their numbers.
-  """
-  return sum(
-    math.prod(a + (b - a) * t / passes for a, b in zip(large, small))
-    for t in range(1, passes + 1)
   )

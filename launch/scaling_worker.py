@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import scaling_collectives as collectives
 import scaling_evaluation as evaluation
-from benchmark_jax import STEPS_PER_RUN, TARGETS
+from benchmarks.steps_jax import STEPS_PER_RUN
+from benchmarks.synthetic import TARGETS
 
 from gencnp_jax import GenCNP, Target, ops, settings
 from gencnp_jax.data.loading import CIFAR10_MEAN, CIFAR10_STD

@@ -1,15 +1,17 @@
-"""The benchmark of the methods: what it counts, and that it runs."""
+"""The benchmark: what it counts, and that each of its parts runs."""
 
-import importlib.util
+import importlib
 import json
 import pathlib
 import sys
 
+import jax
 import pytest
 
+import gencnp_jax
 from gencnp_jax import settings
 
-PATH = pathlib.Path(__file__).parent.parent / 'launch/benchmark_explainers.py'
+LAUNCH = pathlib.Path(__file__).parents[1] / 'launch'
 # AlexNet's multiply-adds: convolutions 1 to 5, then the linear layer.
 CONVOLUTIONS = (
   8 * 8 * 64 * 11 * 11 * 3,
@@ -19,55 +21,114 @@ CONVOLUTIONS = (
   2 * 2 * 256 * 3 * 3 * 256,
 )
 LAYERS = (*CONVOLUTIONS, 256 * 10)
+FORWARD, BEHIND = 2 * sum(LAYERS), 2 * sum(LAYERS[1:])
+# Blocks of (8, 64), (4, 192) and three maps of 2.
+FIRST = 2 * 6**2 * 9 * 64**2 + 2 * 4 * 9 * (192**2 + 384**2 + 2 * 256**2)
+EMBEDDERS = FIRST + 2 * (4**2 + 2**2) * 9 * 64**2
+PDN = 2 * 2 * 4608 * 1024
+
+
+def _module(name):
+  with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(LAUNCH))
+    return importlib.import_module(name)
 
 
 @pytest.fixture(scope='module')
-def benchmark():
-  spec = importlib.util.spec_from_file_location(PATH.stem, PATH)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module
+def target():
+  return _module('benchmarks.synthetic').target('alexnet')
 
 
-def test_floors_are_the_layers_counted_by_hand(benchmark):
-  target = benchmark.make_target('alexnet')
-  made = benchmark.make_explainers(target, settings.METHODS)
-  found = benchmark.floors(target, made)
-  forward, behind = 2 * sum(LAYERS), 2 * sum(LAYERS[1:])
+def test_operations_are_the_layers_counted_by_hand(target):
+  made = _module('benchmarks.methods_jax').make(target, settings.METHODS)
+  found = _module('benchmarks.operations').methods(target, made)
   suffixes = 2 * sum(sum(LAYERS[i + 1 :]) for i in range(5))
-  own = found.pop('gencnp')
   assert found == {
-    'random': forward,
-    'original_activation': forward,
-    'neuron_mct': forward + behind,
-    'neuron_int_grad': forward + 11 * 2 * suffixes,
-    'greedy': forward + 99 * 2 * behind,
-    'dgr': forward + 1000 * 2 * behind,
-    'dgr_r': forward + 1000 * 2 * behind,
+    'gencnp': FORWARD + 2 * EMBEDDERS + PDN,
+    'random': FORWARD,
+    'original_activation': FORWARD,
+    'neuron_mct': FORWARD + BEHIND,
+    'neuron_int_grad': FORWARD + 11 * 2 * suffixes,
+    'greedy': FORWARD + 99 * 2 * BEHIND,
+    'dgr': FORWARD + 1000 * 2 * BEHIND,
+    'dgr_r': FORWARD + 1000 * 2 * BEHIND,
   }
-  # Blocks of (8, 64), (4, 192) and three maps of 2, there and back, and the PDN.
-  shrinking = 2 * (6**2 + 4**2 + 2**2) * 9 * 64**2 + 2 * 4 * 9 * 192**2
-  padded = 2 * 4 * 9 * (384**2 + 2 * 256**2)
-  pdn = 2 * 2 * 4608 * 1024
-  growing = 2 * (4**2 + 6**2 + 8**2) * 9 * 64**2 + 2 * 16 * 9 * 192**2
-  assert own >= forward + shrinking + 2 * padded + pdn
-  assert own <= forward + shrinking + growing + 2 * padded + pdn
 
 
-def test_it_runs(benchmark, tmp_path, capsys, monkeypatch):
-  monkeypatch.setattr(benchmark, 'PRODUCT', 64)
-  monkeypatch.setattr(benchmark.ops, 'keep_freed_memory', lambda: True)
-  monkeypatch.setattr(benchmark.compilation, 'use_cache', lambda: None)
-  options = ['--methods=random,original_activation', '--batches=1,2']
-  path = tmp_path / 'found.json'
-  monkeypatch.setattr(
-    sys, 'argv', ['x', *options, '--rounds=1', f'--json={path}']
+def test_a_step_is_counted_by_hand(target):
+  operations = _module('benchmarks.operations')
+  assert operations.training_step(target) == 2 * FORWARD + BEHIND
+  model = gencnp_jax.GenCNP()
+  # No gradient goes to the recorded activations.
+  assert operations.training_step(target, model) == (
+    2 * FORWARD + BEHIND + 3 * (2 * EMBEDDERS + PDN) - FIRST
   )
+  # 1 parameter moves 7 times under SGD, and 1 neuron of 5 images twice.
+  params = {'w': jax.ShapeDtypeStruct((1,), 'float32')}
+  assert operations.training_bytes(params, 1, 5, 'sgd') == 4 * (7 + 2 * 5)
+
+
+def test_a_loop_multiplies_what_is_in_it():
+  def ten(a):
+    return jax.lax.scan(lambda x, _: (x @ x, None), a, None, length=10)[0]
+
+  found = _module('benchmarks.operations').products(ten, jax.numpy.ones((3, 3)))
+  assert sum(found) == 10 * 2 * 27
+
+
+@pytest.mark.parametrize(
+  'row, batch, count',
+  [
+    ('step/alexnet', 8, 0),
+    ('alexnet/neuron_mct', 2, 0),
+    ('alexnet/dgr', 2, 3),
+    ('class_iou/alexnet', 1, 30),
+    ('data/device', 8, 32),
+    ('data/host', 8, 32),
+    ('growth/batch/random', 1, 4),
+    ('growth/passes', 2, 2),
+    ('growth/neurons', 2, 100),
+    ('growth/devices', 8, 4),
+  ],
+)
+def test_each_row_does_its_work(row, batch, count):
+  options = ['--threads=2', f'--row={row}', f'--batch={batch}']
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sys, 'argv', ['x', *options, f'--count={count}'])
+    patch.setattr('os.sched_setaffinity', lambda *_: None)
+    chosen = _module('benchmarks.worker').parse()
+  work = _module('benchmarks.jax_side').work(chosen)
+  work.run()
+  work.run()
+  assert work.units > 0
+  json.dumps(work.about)
+
+
+def test_one_command_prints_a_table_and_writes_all(
+  tmp_path, capsys, monkeypatch
+):
+  benchmark = _module('benchmark')
+  path = tmp_path / 'found.json'
+  options = ['--groups=methods', '--rows=random', '--rounds=2']
+  more = ['--seconds=0.01', f'--json={path}', '--torch_python=/no/such/python']
+  monkeypatch.setitem(benchmark.METHODS, 'random', 4)
+  monkeypatch.setattr(sys, 'argv', ['x', *options, *more])
   benchmark.main()
   shown = capsys.readouterr().out
+  assert 'alexnet/random' in shown and 'No PyTorch here' in shown
   content = json.loads(path.read_text())
-  assert content['target'] == 'alexnet'
-  for row in content['methods']:
-    assert row['method'] in shown
-    assert [r['batch'] for r in row['batches']] == [1, 2]
-    assert all(r['images_per_second'] > 0 for r in row['batches'])
+  (row,) = content['methods']
+  assert row['jax']['rate'] > 0 and len(row['jax']['rounds']) == 2
+  # The floor of its arithmetic, at the rate of the product beside it.
+  floor = row['jax']['operations'] / row['product']['rate'] * 1e3
+  assert row['floor_arithmetic_ms'] == pytest.approx(floor)
+  assert row['share'] == pytest.approx(floor / row['jax']['wall_ms'])
+
+
+def test_unknown_rows_and_groups_are_named(monkeypatch, capsys):
+  benchmark = _module('benchmark')
+  for given in ('--groups=stepps', '--groups=steps --rows=alexnett'):
+    monkeypatch.setattr(sys, 'argv', ['x', *given.split()])
+    with pytest.raises(SystemExit):
+      benchmark.main()
+    assert given.split('=')[-1] in capsys.readouterr().err

@@ -1,20 +1,14 @@
-"""PyTorch's side of the benchmark: the same models; started by benchmark.py.
+"""The same models in PyTorch, as one would write them for it.
 
-Written as one would write them for PyTorch: channels first, modules of
-torch.nn, fused optimisers, in-place ReLUs where autograd allows them.
+Channels first, modules of torch.nn, in-place ReLUs where autograd allows them.
 """
 
 import math
-from collections.abc import Callable
 
-import benchmark_worker
 import torch
 from torch import nn
 from torch.nn import functional
 
-BATCH = 128
-IMAGE = 32
-BETA = 0.6
 ALEXNET = ((64, 11, 4, 5), 'pool', (192, 5, 1, 2), 'pool', (384, 3, 1, 1))
 ALEXNET += ((256, 3, 1, 1), (256, 3, 1, 1), 'pool')
 VGG11 = (64, 'pool', 128, 'pool', 256, 256, 'pool', 512, 512, 'pool')
@@ -135,85 +129,3 @@ class GenCnp(nn.Module):
 def target(name: str) -> Net:
   """Returns an untrained target."""
   return Net(VGG11, norm=True) if name == 'vgg11' else Net(ALEXNET, norm=False)
-
-
-def product() -> Callable[[], None]:
-  """A product of two matrices of 2048 x 2048."""
-  a, b = torch.randn(2, 2048, 2048)
-  return lambda: torch.mm(a, b)
-
-
-def data(layout: str):
-  """Returns normalised images and labels."""
-  images = torch.randn(BATCH, 3, IMAGE, IMAGE)
-  images = images.to(memory_format=memory_format(layout))
-  return images, torch.randint(0, 10, (BATCH,))
-
-
-def memory_format(layout: str):
-  """Returns PyTorch's name for a layout."""
-  channels_last = layout == 'channels_last'
-  return torch.channels_last if channels_last else torch.contiguous_format
-
-
-def classification(name: str, layout: str) -> Callable[[], None]:
-  """A training step: SGD, Nesterov, weight decay, clipped gradients."""
-  model = target(name).to(memory_format=memory_format(layout))
-  images, labels = data(layout)
-  optimiser = torch.optim.SGD(
-    model.parameters(),
-    0.01,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    fused=True,
-  )
-
-  def step():
-    optimiser.zero_grad(set_to_none=True)
-    functional.cross_entropy(model(images), labels).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-
-  return step
-
-
-def distillation(name: str, layout: str) -> Callable[[], None]:
-  """A distillation step: the frozen target twice, GEN-CNP, Adam."""
-  frozen = target(name).eval().requires_grad_(False)
-  frozen = frozen.to(memory_format=memory_format(layout))
-  images, _ = data(layout)
-  with torch.no_grad():
-    _, activations = frozen.record(images[:1])
-  model = GenCnp([tuple(a.shape[1:3]) for a in activations])
-  model = model.to(memory_format=memory_format(layout))
-  optimiser = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-
-  def step():
-    optimiser.zero_grad(set_to_none=True)
-    with torch.no_grad():
-      logits, activations = frozen.record(images)
-    masks = model(activations)
-    masked = frozen.masked(images, masks)
-    loss = functional.cross_entropy(masked, logits.softmax(1))
-    loss = loss + BETA * sum((m * m).mean() for m in masks)
-    loss.backward()
-    optimiser.step()
-
-  return step
-
-
-def main() -> None:
-  """Serves one row."""
-  options = benchmark_worker.parse()
-  torch.set_num_threads(options.threads)
-  name, _, kind = options.row.partition('_')
-  if name == 'product':
-    step = product()
-  else:
-    step = (distillation if kind else classification)(name, options.layout)
-  benchmark_worker.serve(step, f'torch {torch.__version__}')
-
-
-if __name__ == '__main__':
-  main()

@@ -1,0 +1,1 @@
+"""The parts of `launch/benchmark.py`: workers of both frameworks, and floors."""
