@@ -169,6 +169,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     'runtime.steps_per_dispatch',
     'runtime.checkpoint_every',
     'runtime.evaluate_every',
+    'runtime.profile',
   ):
     section, name = field.split('.')
     _check(field, config[section][name], _not_negative, '0 or more')

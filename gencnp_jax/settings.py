@@ -121,6 +121,7 @@ def defaults() -> ml_collections.ConfigDict:
   runtime.dispatch_seconds = 5.0  # Longest dispatch: a run ends between two.
   runtime.checkpoint_every = 0  # Steps; 0 = an epoch.
   runtime.evaluate_every = 0  # Steps; 0 = an epoch.
+  runtime.profile = 0  # Dispatches of a stage (a method) that are profiled.
   runtime.tensorboard = False  # Needs the extra `tensorboard`.
   return config
 

@@ -13,7 +13,7 @@ from typing import Any
 from etils import epath
 
 from gencnp_jax import data, explainers, products, training, workspace
-from gencnp_jax.runtime import checkpoints, devices, processes, workdir
+from gencnp_jax.runtime import checkpoints, devices, processes, profile, workdir
 from gencnp_jax.target import Preprocess, Target
 
 
@@ -103,7 +103,10 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
     )
   products.forget(directory, stage)
   where = workspace.checkpoint_directory(directory, stage)
-  with checkpoints.Checkpoints(where, about) as saved:
+  traced = profile.recorded(
+    directory / stage / 'profile', config.runtime.profile
+  )
+  with traced, checkpoints.Checkpoints(where, about) as saved:
     training.train(
       task,
       frozen,

@@ -22,7 +22,7 @@ from gencnp_jax.experiments.run import (
   read_arrays,
 )
 from gencnp_jax.explainers.kept import Kept
-from gencnp_jax.runtime import files, processes
+from gencnp_jax.runtime import files, processes, profile
 
 EXAMPLES = 'examples.npz'
 
@@ -95,12 +95,16 @@ def measure(
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
 
   def measured(name, explainer, settings):
-    compared = run.compare(
-      [explainer],
-      curve(run.config),
-      tuple(section.roap_sparsities),
-      keep=Kept(folder / f'{name}.partial.npz', on_this_machine(settings)),
+    traced = profile.recorded(
+      folder / 'profile' / name, run.config.runtime.profile
     )
+    with traced:
+      compared = run.compare(
+        [explainer],
+        curve(run.config),
+        tuple(section.roap_sparsities),
+        keep=Kept(folder / f'{name}.partial.npz', on_this_machine(settings)),
+      )
     for evaluation in compared.curve:
       if evaluation.cut == section.pathways:
         _write_pathways(folder, name, evaluation.masks)

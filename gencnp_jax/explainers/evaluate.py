@@ -22,7 +22,7 @@ from gencnp_jax.explainers.finder import Finder
 from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
-from gencnp_jax.runtime import blocks, devices, progress
+from gencnp_jax.runtime import blocks, devices, profile, progress
 
 CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Sparsities that tell methods apart: two thirds of all neurons are zero."""
@@ -134,6 +134,7 @@ def _evaluate_one(
   seed = np.int32(getattr(explainer, 'seed', 0))
 
   def run(index, images, partner_images):
+    profile.step()
     found = finder(index, images)
     worn = [(found.masks, found.tied)]
     for count in cuts.values():

@@ -6,19 +6,21 @@ TensorBoard (the folder).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
 from absl import logging
 from etils import epath
 
-from gencnp_jax.runtime import files, processes
+from gencnp_jax.runtime import processes
 
-# Dispatches before the first that is recorded: they compile, and fill the queue.
-_BEFORE = 3
+# Dispatches before the first that is recorded.
+_BEFORE = 2
 _SHOWN = 25
+SUMMARY = 'summary.txt'
 # What an event of a compiled operation says of itself, on CPU, GPU and TPU.
 _OPERATION = 'hlo_op'
 
@@ -67,54 +69,83 @@ class Summary:
     return '\n'.join(lines)
 
 
-class Profile:
-  """Records some dispatches in the middle of a piece of work.
+class _Recorder:
+  """Counts dispatches, and records some of them."""
 
-  Every process records itself; the first one sums up.
+  def __init__(self, directory: epath.Path, dispatches: int):
+    self._directory, self._dispatches = directory, dispatches
+    self._number, self._recording = 0, False
 
-  Args:
-    directory: where the trace goes, and `summary.txt`.
-    dispatches: how many are recorded, behind the first few; 0 for none.
-  """
-
-  def __init__(self, directory: epath.PathLike, dispatches: int):
-    self._directory = epath.Path(directory)
-    self._dispatches, self._number = dispatches, 0
-    self._recording = False
-
-  def __enter__(self) -> Profile:
-    return self
-
-  def __exit__(self, *unused) -> None:
-    self._stop()
-
-  def step(self, waits_for: Any = None) -> None:
-    """Says that a dispatch is to begin.
-
-    Args:
-      waits_for: arrays that are still computed: they belong to the dispatches
-        before, and are waited for where the record begins or ends.
-    """
-    if not self._dispatches:
-      return
+  def step(self, waits_for: Any) -> None:
+    """See `step`."""
     if self._number in (_BEFORE, _BEFORE + self._dispatches):
       jax.block_until_ready(waits_for)
     if self._number == _BEFORE:
       jax.profiler.start_trace(str(self._directory))
       self._recording = True
     elif self._number == _BEFORE + self._dispatches:
-      self._stop()
+      self.end()
     self._number += 1
 
-  def _stop(self) -> None:
+  def end(self) -> None:
+    """Ends the record, and sums it up in the first process."""
+    if self._number <= _BEFORE:
+      logging.warning(
+        '%s: no profile; %d dispatches are too few, the first %d compile and '
+        'are left out.',
+        self._directory,
+        self._number,
+        _BEFORE,
+      )
+    if self.stop() and processes.is_first():
+      summary = summarise(self._directory)
+      (self._directory / SUMMARY).write_text(f'{summary}\n')
+      logging.info('%s: %s', self._directory, summary)
+
+  def stop(self) -> bool:
+    """Ends the record, if there is one; returns whether there was."""
     if not self._recording:
-      return
+      return False
     self._recording = False
     jax.profiler.stop_trace()
-    if processes.is_first():
-      summary = summarise(self._directory)
-      files.write_text(self._directory / 'summary.txt', f'{summary}\n')
-      logging.info('%s: %s', self._directory, summary)
+    return True
+
+
+_recorder: _Recorder | None = None
+
+
+@contextlib.contextmanager
+def recorded(directory: epath.PathLike, dispatches: int) -> Iterator[None]:
+  """Records some dispatches of the training or explaining inside the block.
+
+  The first ones are left out: they compile. Every process records itself.
+
+  Args:
+    directory: where the trace goes, and its summary.
+    dispatches: how many are recorded; 0 for none.
+  """
+  global _recorder
+  if not dispatches:
+    yield
+    return
+  before, _recorder = _recorder, _Recorder(epath.Path(directory), dispatches)
+  try:
+    yield
+    _recorder.end()
+  finally:
+    _recorder.stop()
+    _recorder = before
+
+
+def step(waits_for: Any = None) -> None:
+  """Says that a dispatch begins; does nothing where nothing is recorded.
+
+  Args:
+    waits_for: arrays of the dispatches before, which may still be computed;
+      waited for where the record begins or ends.
+  """
+  if _recorder is not None:
+    _recorder.step(waits_for)
 
 
 def summarise(directory: epath.PathLike) -> Summary:

@@ -14,6 +14,7 @@ from gencnp_jax.runtime import (
   blocks,
   devices,
   preemption,
+  profile,
   progress,
   run_log,
 )
@@ -145,6 +146,7 @@ def train(
           look_every - step % look_every,
         )
         count = min(pace.steps, total - step, *events)
+        profile.step(state)
         state, new = step_fn(state, frozen, *feed(step, count))
         step += count
         # The check waits for the dispatch before this one, so that the device
