@@ -10,6 +10,7 @@ Groups:
   data     the data pipeline alone, and class IoU of 10 000 images
   start    the main job from its command to its first step
   growth   time against images, batch, passes, neurons, devices
+  tricks   what each thing that was done for speed gives: without it, and with
 
 Each side runs in a process of its own and the processes take turns, so that
 neither's threads disturb the other and both see the same weather on a shared
@@ -69,7 +70,14 @@ GROWTH = {
   'pairs': (1250, 2500, 5000, 10_000),
   'devices': (1, 2, 4),
 }
-GROUPS = ('steps', 'methods', 'data', 'start', 'growth')
+# What is measured without each of them.
+TAKEN_AWAY = {
+  'step/alexnet': ('lowering', 'winograd', 'pooling', 'two_axes', 'memory'),
+  'step/vgg11': ('lowering', 'winograd', 'pooling', 'two_axes', 'memory'),
+  'step/alexnet_gencnp': ('winograd', 'two_axes', 'memory', 'unrolling'),
+  'alexnet/neuron_mct': ('lowering', 'pooling', 'bisection', 'memory'),
+}
+GROUPS = ('steps', 'methods', 'data', 'start', 'growth', 'tricks')
 
 
 class Bench:
@@ -144,6 +152,30 @@ class Bench:
       found[-1]['relative'] = unit / found[0]['microseconds']
       found[-1]['jax'] = side.summary()
       print(f'{kind} {size}: {unit:.3g} us', file=sys.stderr, flush=True)
+    return found
+
+  def tricks(self) -> list[dict[str, Any]]:
+    """Each row with all that was done for speed, and without one thing."""
+    found = []
+    for row, names in TAKEN_AWAY.items():
+      running = {'': self._side(row, self._options.batch)}
+      running |= {
+        name: self._side(row, self._options.batch, f'--without={name}')
+        for name in names
+      }
+      sides.take_turns(running, self._options.rounds, self._options.seconds)
+      for name in names:
+        times = sides.ratio(running[name], running[''])
+        found.append(
+          {
+            'row': row,
+            'without': running[name].about['without'],
+            'rate': running[name].rate,
+            'with': running[''].rate,
+            'times': times,
+          }
+        )
+        print(f'{row} without {name}: {times:.2f}', file=sys.stderr, flush=True)
     return found
 
   def _side(self, row: str, batch: int, *more: str) -> sides.Side:
@@ -242,6 +274,13 @@ COLUMNS = {
     ('size', 'to', 'count'),
     ('microseconds', 'a unit takes, us', 'float'),
     ('relative', 'of the first', 'float'),
+  ),
+  'tricks': (
+    ('row', 'row', 'text'),
+    ('without', 'with this instead', 'text'),
+    ('rate', 'images/s', 'float'),
+    ('with', 'as it is', 'float'),
+    ('times', 'times', 'float'),
   ),
 }
 

@@ -8,9 +8,9 @@ from benchmarks import (
   others_jax,
   steps_jax,
   synthetic,
+  without,
   worker,
 )
-from gencnp_jax import ops
 
 
 def work(options) -> worker.Work:
@@ -40,8 +40,9 @@ if __name__ == '__main__':
   chosen = worker.parse()
   if chosen.row == 'growth/devices':
     jax.config.update('jax_num_cpu_devices', chosen.count)
-  ops.keep_freed_memory()
-  made = work(chosen)
-  made.about['version'] = jax.__version__
-  made.about['device'] = jax.devices()[0].device_kind
-  worker.serve(made)
+  with without.without(chosen.without):
+    made = work(chosen)
+    made.about['version'] = jax.__version__
+    made.about['without'] = without.TRICKS.get(chosen.without, '')
+    made.about['device'] = jax.devices()[0].device_kind
+    worker.serve(made)

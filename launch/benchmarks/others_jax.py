@@ -14,12 +14,14 @@ from gencnp_jax import data, metrics
 from gencnp_jax.runtime import devices
 from gencnp_jax.training import feed as feed_lib
 
-PRODUCT = 2048
+# Sides of the product: large enough for the device's rate.
+PRODUCT, LARGE_PRODUCT = 2048, 8192
 _COPIED = 1 << 28
 
 
-def product(dtype: str = 'float32', size: int = PRODUCT) -> worker.Work:
+def product(dtype: str = 'float32') -> worker.Work:
   """A product of two square matrices; its units are operations."""
+  size = PRODUCT if jax.default_backend() == 'cpu' else LARGE_PRODUCT
   a = jax.random.normal(jax.random.key(0), (size, size), jnp.dtype(dtype))
   multiply = jax.jit(jnp.matmul)
 

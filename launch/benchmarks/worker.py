@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
   parser.add_argument('--dtype', default='float32')
   parser.add_argument('--layout', default='contiguous')
   parser.add_argument('--compiled', action='store_true')
+  parser.add_argument('--without', default='', help='what is taken away')
   parser.add_argument('--count', type=int, default=0, help='of whatever')
   options = parser.parse_args()
   if hasattr(os, 'sched_setaffinity'):
