@@ -57,6 +57,13 @@ METHODS = {
   'original_activation': 256,
   'random': 256,
 }
+# PyTorch's side, and the images there are: 0 for those of `--images`.
+DATA = {
+  'data/device': ('loader', 50_000),
+  'data/host': ('loader', 50_000),
+  'class_iou/alexnet': ('dense', 0),
+  'class_iou/vgg11': ('dense', 0),
+}
 # What grows, by what a step of the table is measured at.
 GROWTH = {
   'images/neuron_mct': (128, 512, 2048),
@@ -121,14 +128,11 @@ class Bench:
 
   def data(self) -> list[dict[str, Any]]:
     """The data pipeline, and the metric of all pairs."""
-    batch = self._options.batch
-    found = [
-      self._compare('data/device', batch, {'loader': []}, '--count=50000'),
-      self._compare('data/host', batch, {'loader': []}, '--count=50000'),
-    ]
-    for model in MODELS:
-      row, count = f'class_iou/{model}', f'--count={self._options.images}'
-      found.append(self._compare(row, batch, {'dense': []}, count))
+    found = []
+    for row in self._options.rows or DATA:
+      name, of = DATA[row]
+      count = f'--count={of or self._options.images}'
+      found.append(self._compare(row, self._options.batch, {name: []}, count))
     return found
 
   def start(self) -> list[dict[str, Any]]:
@@ -188,26 +192,33 @@ class Bench:
     self, row: str, batch: int, peers: dict[str, list[str]], *more: str
   ) -> dict[str, Any]:
     """Runs ours and the peers in turn, with a product and a copy between."""
+    rounds, seconds = self._options.rounds, self._options.seconds
+
+    def start(name):
+      given = [f'--row={row}', f'--batch={batch}', *more, *peers[name]]
+      given += [f'--threads={self._options.threads}']
+      given += [f'--dtype={self._options.dtype}']
+      return sides.Side('torch_side', self._torch, given)
+
+    eager = [name for name in peers if name != 'compiled' and self._torch]
+    if len(eager) > 1:
+      # The slower one would take memory from the others, and from ours.
+      tried = {name: start(name) for name in eager}
+      sides.take_turns(tried, 2, seconds)
+      eager = [max(eager, key=lambda name: tried[name].rate)]
     ours = self._side(row, batch, *more)
     running = {'jax': ours}
     running |= {name: self._side(name, batch) for name in ('product', 'copy')}
-    given = [f'--row={row}', f'--batch={batch}', *more]
-    given += [f'--threads={self._options.threads}']
-    given += [f'--dtype={self._options.dtype}']
-    if self._torch:
-      running |= {
-        name: sides.Side('torch_side', self._torch, [*given, *arguments])
-        for name, arguments in peers.items()
-      }
-    sides.take_turns(running, self._options.rounds, self._options.seconds)
+    running |= {name: start(name) for name in eager}
+    if 'compiled' in peers and self._torch:
+      running['compiled'] = start('compiled')
+    sides.take_turns(running, rounds, seconds)
     found = {'row': row, 'batch': batch, **_shares(running)}
     found |= {name: side.summary() for name, side in running.items()}
-    eager = [n for n in peers if n in running and n != 'compiled']
-    if eager:
-      best = max(eager, key=lambda name: running[name].rate)
-      found['peer'], found['peer_rate'] = best, running[best].rate
-      found['ratio'] = sides.ratio(running[best], ours)
-      found['ratio_cpu'] = sides.ratio(running[best], ours, 'cpu_ms')
+    for name in eager:
+      found['peer'], found['peer_rate'] = name, running[name].rate
+      found['ratio'] = sides.ratio(running[name], ours)
+      found['ratio_cpu'] = sides.ratio(running[name], ours, 'cpu_ms')
     if 'compiled' in running:
       found['compiled_rate'] = running['compiled'].rate
       found['ratio_compiled'] = sides.ratio(running['compiled'], ours)
@@ -327,7 +338,12 @@ def main() -> None:
   if unknown := set(groups) - set(GROUPS):
     parser.error(f'no such groups: {sorted(unknown)}; there are {GROUPS}')
   options.rows = [row for row in options.rows.split(',') if row]
-  legal = {'steps': STEPS, 'methods': METHODS, 'start': MODELS}
+  legal = {
+    'steps': STEPS,
+    'methods': METHODS,
+    'data': DATA,
+    'start': MODELS,
+  }
   for group in groups:
     if unknown := set(options.rows) - set(legal.get(group, ())):
       parser.error(f'{group}: no such rows: {sorted(unknown)}')

@@ -153,3 +153,18 @@ def test_without_a_trick_the_numbers_are_the_same(target, monkeypatch):
       assert abs(a - b).max() < 1e-5 * scale
     kept = [sum(int(m.sum()) for m in x.masks) for x in (before, after)]
     assert kept[0] == kept[1]
+
+
+def test_what_was_tried_computes_the_same(monkeypatch):
+  tried = _module('tried')
+  monkeypatch.setattr(tried, 'milliseconds', lambda fn, *args: fn(*args))
+  monkeypatch.setattr(tried, 'BATCH', 16)
+  found = tried.products(6, 5)
+  for name in ('transposed copy', 'batched', 'loop over rows'):
+    assert jax.numpy.allclose(found[name], found['weights, kept'], atol=1e-4)
+  found = tried.convolutions(6, 5)
+  assert jax.numpy.allclose(
+    found['in pieces'], found['forward, kept'], atol=1e-4
+  )
+  for name in ('of pieces', 'two-sided patches'):
+    assert jax.numpy.allclose(found[name], found['weights, kept'], atol=1e-3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import math
 
@@ -66,6 +67,7 @@ def on_host(batch: int, images: int) -> worker.Work:
   ahead = data.host_batches(
     synthetic.dataset(images), 0, itertools.count(), batch
   )
+  atexit.register(ahead.close)
   steps = itertools.count()
 
   @jax.jit
