@@ -81,7 +81,7 @@ GROWTH = {
 TAKEN_AWAY = {
   'step/alexnet': ('lowering', 'winograd', 'pooling', 'two_axes', 'memory'),
   'step/vgg11': ('lowering', 'winograd', 'pooling', 'two_axes', 'memory'),
-  'step/alexnet_gencnp': ('winograd', 'two_axes', 'memory', 'unrolling'),
+  'step/alexnet_gencnp': ('winograd', 'two_axes', 'memory'),
   'alexnet/neuron_mct': ('lowering', 'pooling', 'bisection', 'memory'),
 }
 GROUPS = ('steps', 'methods', 'data', 'start', 'growth', 'tricks')

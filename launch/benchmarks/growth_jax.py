@@ -88,7 +88,10 @@ def passes(number: int, batch: int) -> worker.Work:
 
 def cut(neurons: int, batch: int) -> worker.Work:
   """The exact cut over so many neurons; its units are neurons."""
-  scores = jax.random.normal(jax.random.key(0), (batch, neurons))
+  # All different: equal ones at the cut would be drawn among.
+  keys = jax.random.split(jax.random.key(0), batch)
+  ranks = jax.vmap(lambda key: jax.random.permutation(key, neurons))(keys)
+  scores = ranks.astype(jnp.float32)
   index = jnp.arange(batch, dtype=jnp.int32)
   keep = jax.jit(
     functools.partial(selection.keep_top, count=neurons // 20, seed=0)

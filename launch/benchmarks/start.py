@@ -57,7 +57,7 @@ def _first_step(place, model: str, stage: str, attempt: int) -> float:
   options = [
     '--config=configs/cifar.py:' + model,
     f'--workdir={workdir}',
-    f'--config.stages={stage}',
+    f'--config.stages={"target" if stage == "target" else "target,gencnp"}',
     '--config.data.name=npz',
     f'--config.data.path={place / "data"}',
     '--config.runtime.evaluate_every=1',

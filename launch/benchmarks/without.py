@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks import steps_jax
-from gencnp_jax import GenCNP, ops, selection
+from gencnp_jax import ops, selection
 from gencnp_jax.ops import products, winograd
 
 TRICKS = {
@@ -20,7 +19,6 @@ TRICKS = {
   'winograd': 'patches where there are fewer products',
   'pooling': "reduce_window's maximum",
   'memory': 'freed memory goes back to the system',
-  'unrolling': 'three loops a recursive block',
   'two_axes': 'products over several leading axes',
   'bisection': "the cut by XLA's sort",
 }
@@ -51,13 +49,8 @@ def _kth_by_sorting(rows: jax.Array, count) -> jax.Array:
   return jnp.take_along_axis(lax.sort(rows), place[:, None], axis=1)[:, 0]
 
 
-def _looped(**fields) -> GenCNP:
-  return GenCNP(canvases=3, **fields)
-
-
 _REPLACED = {
   'pooling': [(ops, 'max_pool', _max_pool)],
   'two_axes': [(m, 'matmul', jnp.matmul) for m in (products, winograd)],
   'bisection': [(selection, '_kth_largest', _kth_by_sorting)],
-  'unrolling': [(steps_jax, 'GenCNP', _looped)],
 }
