@@ -84,6 +84,7 @@ BAD = [
   ('runtime.dispatch_seconds', 0.0, 'above 0'),
   ('runtime.checkpoint_every', -1, '0 or more'),
   ('runtime.evaluate_every', -1, '0 or more'),
+  ('runtime.profile', -1, '0 or more'),
 ]
 BAD_TRAINING = [
   ('epochs', 0.0, 'above 0'),
