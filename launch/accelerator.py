@@ -40,7 +40,7 @@ def train_and_evaluate(
   model: str, out: pathlib.Path, options: argparse.Namespace
 ) -> dict[str, Any]:
   """Runs the main job of a target, bfloat16, a process a stage."""
-  words = ['full', model, *(['smoke'] if options.toy else [])]
+  words = [model, 'smoke' if options.toy else 'full']
   workdir, seconds = out / model, {}
   command = [
     *(sys.executable, '-m', 'gencnp_jax.main'),
@@ -52,12 +52,14 @@ def train_and_evaluate(
     *options.rest,
   ]
   for stage in STAGES:
-    log = out / f'{model}_{stage}.log'
-    start = time.perf_counter()
-    run([*command, f'--config.stages={stage}'], log)
-    seconds[stage] = time.perf_counter() - start
-    said = dict(SECONDS.findall(log.read_text()))
-    seconds[f'{stage} alone'] = float(said[stage])
+    log, done = (out / f'{model}_{stage}.{end}' for end in ('log', 'json'))
+    if not done.exists():  # Or the seconds would be those of skipping it.
+      start = time.perf_counter()
+      run([*command, f'--config.stages={stage}'], log)
+      taken = time.perf_counter() - start
+      alone = float(dict(SECONDS.findall(log.read_text()))[stage])
+      done.write_text(json.dumps({stage: taken, f'{stage} alone': alone}))
+    seconds |= json.loads(done.read_text())
   results = json.loads((workdir / 'evaluate' / 'results.json').read_text())
   return {
     'seconds': seconds,

@@ -5,6 +5,7 @@ they were called.
 """
 
 import contextlib
+import importlib
 import os
 import pathlib
 import re
@@ -689,3 +690,23 @@ def test_local_pod_says_what_it_does_not_understand(place, line, message):
   result = place.run(f'local_pod.sh {line}')
   assert result.returncode == 2
   assert message in result.stderr
+
+
+def test_what_an_accelerator_did_stands_beside_what_is_wanted(
+  tmp_path, monkeypatch
+):
+  monkeypatch.syspath_prepend(str(LAUNCH))
+  accelerator = importlib.import_module('accelerator')
+  stages = {f'{s}{a}': 50.0 for s in accelerator.STAGES for a in ('', ' alone')}
+  found = {
+    m: {'accuracy': 0.9251, 'seconds': stages} for m in ('vgg11', 'alexnet')
+  }
+  step = {'device': 'NVIDIA H200', 'operations': 4.945e11, 'wall_ms': 1.0}
+  steps = {'steps': [{'row': 'step/vgg11', 'share': 0.5, 'jax': step}]}
+  profile = tmp_path / 'vgg11' / 'target' / 'profile'
+  profile.mkdir(parents=True)
+  (profile / 'summary.txt').write_text('9.0 ms, in 80.0% of it; more\nrest\n')
+  shown = accelerator.table(found, steps, tmp_path).to_text()
+  for words in ('92.51%', '50 s', '100 s', '50% of the peak', 'in 80.0%'):
+    assert words in shown
+  assert accelerator.peak_of('a toaster') is None
