@@ -20,6 +20,7 @@ from typing import Any
 
 from gencnp_jax.report import Table
 from gencnp_jax.report.column import Column
+from gencnp_jax.runtime import profile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = ('vgg11', 'alexnet')
@@ -136,7 +137,7 @@ def table(
     )
   for model in MODELS:
     for stage in STAGES[:2]:
-      summary = out / model / stage / 'profile' / 'summary.txt'
+      summary = out / model / stage / 'profile' / profile.SUMMARY
       if summary.exists():
         first = summary.read_text().splitlines()[0]
         row(f'{model}, {stage}, profiled', first.partition(';')[0])

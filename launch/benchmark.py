@@ -183,10 +183,19 @@ class Bench:
     return found
 
   def _side(self, row: str, batch: int, *more: str) -> sides.Side:
-    threads = f'--threads={self._options.threads}'
-    given = [f'--row={row}', f'--batch={batch}', threads, *more]
-    dtype = f'--dtype={self._options.dtype}'
-    return sides.Side('jax_side', sys.executable, [*given, dtype])
+    return sides.Side(
+      'jax_side', sys.executable, self._given(row, batch, *more)
+    )
+
+  def _given(self, row: str, batch: int, *more: str) -> list[str]:
+    """Returns the arguments of a worker of either framework."""
+    return [
+      f'--row={row}',
+      f'--batch={batch}',
+      f'--threads={self._options.threads}',
+      f'--dtype={self._options.dtype}',
+      *more,
+    ]
 
   def _compare(
     self, row: str, batch: int, peers: dict[str, list[str]], *more: str
@@ -195,9 +204,7 @@ class Bench:
     rounds, seconds = self._options.rounds, self._options.seconds
 
     def start(name):
-      given = [f'--row={row}', f'--batch={batch}', *more, *peers[name]]
-      given += [f'--threads={self._options.threads}']
-      given += [f'--dtype={self._options.dtype}']
+      given = self._given(row, batch, *more, *peers[name])
       return sides.Side('torch_side', self._torch, given)
 
     eager = [name for name in peers if name != 'compiled' and self._torch]

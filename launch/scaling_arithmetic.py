@@ -60,8 +60,8 @@ def target_net(name: str, side: int = 32, classes: int = 10) -> Net:
   parameters = sum(x.size for x in jax.tree.leaves(variables['params']))
   # One BatchNorm a layer, forward and backward.
   syncs = 2 * len(variables.get('batch_stats', ()))
-  operations = 3 * forward(name, side, classes)
-  return Net(parameters, operations, syncs, syncs, moments=1)
+  flops = 3 * forward(name, side, classes)
+  return Net(parameters, flops, syncs, syncs, moments=1)
 
 
 def gencnp_net(

@@ -8,16 +8,9 @@ from torch.utils import data
 
 from benchmarks import worker
 
-PRODUCT = 2048
 PAD = 4
 BLOCK = 2048
 NEURONS = {'alexnet': 10_752, 'vgg11': 151_552}
-
-
-def product() -> worker.Work:
-  """A product of two square matrices; its units are operations."""
-  a = torch.randn(PRODUCT, PRODUCT)
-  return worker.Work(lambda: torch.mm(a, a), 2 * PRODUCT**3, {})
 
 
 class Cropped(data.Dataset):

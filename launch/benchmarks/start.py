@@ -18,7 +18,7 @@ IMAGES = 50_000
 STAGES = ('target', 'gencnp')
 
 
-def measure(models: list[str], images: int = IMAGES) -> list[dict[str, Any]]:
+def measure(models: list[str]) -> list[dict[str, Any]]:
   """Starts both stages of a target twice, the first time with an empty cache.
 
   A stage has its first step behind it once that step's line is in its log. The
@@ -26,12 +26,11 @@ def measure(models: list[str], images: int = IMAGES) -> list[dict[str, Any]]:
 
   Args:
     models: names of targets.
-    images: in the training split.
   """
   found = []
   with tempfile.TemporaryDirectory() as name:
     place = pathlib.Path(name)
-    _write(place / 'data', images)
+    _write(place / 'data')
     for model in models:
       for stage in STAGES:
         seconds = [
@@ -41,10 +40,10 @@ def measure(models: list[str], images: int = IMAGES) -> list[dict[str, Any]]:
   return found
 
 
-def _write(folder: pathlib.Path, images: int) -> None:
+def _write(folder: pathlib.Path) -> None:
   folder.mkdir()
   rng = np.random.default_rng(0)
-  for split, number in (('train', images), ('test', 1000)):
+  for split, number in (('train', IMAGES), ('test', 1000)):
     pixels = rng.integers(0, 256, (number, 32, 32, 3), np.uint8)
     labels = np.arange(number, dtype=np.int32) % 10
     np.savez(folder / f'{split}.npz', images=pixels, labels=labels)
@@ -57,16 +56,17 @@ def _first_step(place, model: str, stage: str, attempt: int) -> float:
   options = [
     '--config=configs/cifar.py:' + model,
     f'--workdir={workdir}',
-    f'--config.stages={"target" if stage == "target" else "target,gencnp"}',
     '--config.data.name=npz',
     f'--config.data.path={place / "data"}',
     '--config.runtime.evaluate_every=1',
     '--config.runtime.checkpoint_every=1',
   ]
   if stage == 'target':
-    options.append(f'--config.target.epochs={1 / (IMAGES // 128)}')
+    epochs = 1 / (IMAGES // 128)
+    options += ['--config.stages=target', f'--config.target.epochs={epochs}']
   else:
-    options.append(f'--config.target.workdir={trained}')
+    options += ['--config.stages=target,gencnp']
+    options += [f'--config.target.workdir={trained}']
   cache = {'JAX_COMPILATION_CACHE_DIR': str(place / f'cache_{model}_{stage}')}
   log = workdir / stage / 'log.jsonl'
   start = time.perf_counter()

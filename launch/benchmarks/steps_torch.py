@@ -29,18 +29,10 @@ def classification(options, name: str) -> worker.Work:
   def loss():
     return functional.cross_entropy(model(images).float(), labels)
 
-  loss = compiled(loss, options)
-
-  def step():
-    optimiser.zero_grad(set_to_none=True)
-    with precision(options):
-      value = loss()
-    value.backward()
+  def clip():
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimiser.step()
-    synchronise()
 
-  return worker.Work(step, options.batch, {})
+  return training(loss, optimiser, options, clip)
 
 
 def distillation(options, name: str) -> worker.Work:
@@ -62,6 +54,11 @@ def distillation(options, name: str) -> worker.Work:
     distilled = functional.cross_entropy(masked, logits.float().softmax(1))
     return distilled + BETA * sum((m * m).float().mean() for m in masks)
 
+  return training(loss, optimiser, options)
+
+
+def training(loss, optimiser, options, clip=lambda: None) -> worker.Work:
+  """A step of an optimiser on a loss; `clip` sees the gradients first."""
   loss = compiled(loss, options)
 
   def step():
@@ -69,6 +66,7 @@ def distillation(options, name: str) -> worker.Work:
     with precision(options):
       value = loss()
     value.backward()
+    clip()
     optimiser.step()
     synchronise()
 

@@ -16,8 +16,6 @@ def work(options) -> worker.Work:
     return others_torch.class_iou(options, name)
   if kind == 'data':
     return others_torch.loader(options)
-  if kind == 'product':
-    return others_torch.product()
   return methods_torch.work(options, kind, name)
 
 
