@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from typing import NoReturn
@@ -35,10 +34,8 @@ def guarded() -> Iterator[None]:
       logging.warning(
         'Preempted: %s; the same command goes on from there.', ended.saved
       )
-    # The first hosts the runtime: the others must go before it.
     processes.wait('the end')
-    if processes.several() and processes.is_first():
-      time.sleep(1.0)
+    processes.let_others_go()
     # An end of Python would wait for what still computes.
     sys.stdout.flush()
     sys.stderr.flush()

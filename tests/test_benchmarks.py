@@ -1,8 +1,6 @@
 """The benchmark: what it counts, and that each of its parts runs."""
 
-import importlib
 import json
-import pathlib
 import sys
 
 import jax
@@ -10,8 +8,8 @@ import pytest
 
 import gencnp_jax
 from gencnp_jax import settings
+from tests import launched
 
-LAUNCH = pathlib.Path(__file__).parents[1] / 'launch'
 # AlexNet's multiply-adds: convolutions 1 to 5, then the linear layer.
 CONVOLUTIONS = (
   8 * 8 * 64 * 11 * 11 * 3,
@@ -28,20 +26,16 @@ EMBEDDERS = FIRST + 2 * (4**2 + 2**2) * 9 * 64**2
 PDN = 2 * 2 * 4608 * 1024
 
 
-def _module(name):
-  with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(LAUNCH))
-    return importlib.import_module(name)
-
-
 @pytest.fixture(scope='module')
 def target():
-  return _module('benchmarks.synthetic').target('alexnet')
+  return launched.module('benchmarks.synthetic').target('alexnet')
 
 
 def test_operations_are_the_layers_counted_by_hand(target):
-  made = _module('benchmarks.methods_jax').make(target, settings.METHODS)
-  found = _module('benchmarks.operations').methods(target, made)
+  made = launched.module('benchmarks.methods_jax').make(
+    target, settings.METHODS
+  )
+  found = launched.module('benchmarks.operations').methods(target, made)
   suffixes = 2 * sum(sum(LAYERS[i + 1 :]) for i in range(5))
   assert found == {
     'gencnp': FORWARD + 2 * EMBEDDERS + PDN,
@@ -56,7 +50,7 @@ def test_operations_are_the_layers_counted_by_hand(target):
 
 
 def test_a_step_is_counted_by_hand(target):
-  operations = _module('benchmarks.operations')
+  operations = launched.module('benchmarks.operations')
   assert operations.training_step(target) == 2 * FORWARD + BEHIND
   model = gencnp_jax.GenCNP()
   # No gradient goes to the recorded activations.
@@ -72,7 +66,9 @@ def test_a_loop_multiplies_what_is_in_it():
   def ten(a):
     return jax.lax.scan(lambda x, _: (x @ x, None), a, None, length=10)[0]
 
-  found = _module('benchmarks.operations').products(ten, jax.numpy.ones((3, 3)))
+  found = launched.module('benchmarks.operations').products(
+    ten, jax.numpy.ones((3, 3))
+  )
   assert sum(found) == 10 * 2 * 27
 
 
@@ -95,8 +91,8 @@ def test_each_row_does_its_work(row, batch, count):
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(sys, 'argv', ['x', *options, f'--count={count}'])
     patch.setattr('os.sched_setaffinity', lambda *_: None)
-    chosen = _module('benchmarks.worker').parse()
-  work = _module('benchmarks.jax_side').work(chosen)
+    chosen = launched.module('benchmarks.worker').parse()
+  work = launched.module('benchmarks.jax_side').work(chosen)
   work.run()
   work.run()
   assert work.units > 0
@@ -106,7 +102,7 @@ def test_each_row_does_its_work(row, batch, count):
 def test_one_command_prints_a_table_and_writes_all(
   tmp_path, capsys, monkeypatch
 ):
-  benchmark = _module('benchmark')
+  benchmark = launched.module('benchmark')
   path = tmp_path / 'found.json'
   options = ['--groups=methods', '--rows=random', '--rounds=2']
   more = ['--seconds=0.01', f'--json={path}', '--torch_python=/no/such/python']
@@ -125,7 +121,7 @@ def test_one_command_prints_a_table_and_writes_all(
 
 
 def test_unknown_rows_and_groups_are_named(monkeypatch, capsys):
-  benchmark = _module('benchmark')
+  benchmark = launched.module('benchmark')
   for given in ('--groups=stepps', '--groups=steps --rows=alexnett'):
     monkeypatch.setattr(sys, 'argv', ['x', *given.split()])
     with pytest.raises(SystemExit):
@@ -136,12 +132,14 @@ def test_unknown_rows_and_groups_are_named(monkeypatch, capsys):
 def test_without_a_trick_the_numbers_are_the_same(target, monkeypatch):
   """Or what it is measured against would be no rival."""
   monkeypatch.setattr('gencnp_jax.ops.keep_freed_memory', lambda: True)
-  images = _module('benchmarks.synthetic').images(4)
-  explainer = _module('benchmarks.methods_jax').make(target, ['neuron_mct'])
+  images = launched.module('benchmarks.synthetic').images(4)
+  explainer = launched.module('benchmarks.methods_jax').make(
+    target, ['neuron_mct']
+  )
   index, classes = jax.numpy.arange(4), jax.numpy.full(4, -1)
 
   def found(trick=''):
-    with _module('benchmarks.without').without(trick):
+    with launched.module('benchmarks.without').without(trick):
       call = jax.jit(lambda e: e.pathways(index, images, classes))
       return call(explainer['neuron_mct'])
 
@@ -156,7 +154,7 @@ def test_without_a_trick_the_numbers_are_the_same(target, monkeypatch):
 
 
 def test_what_was_tried_computes_the_same(monkeypatch):
-  tried = _module('tried')
+  tried = launched.module('tried')
   monkeypatch.setattr(tried, 'milliseconds', lambda fn, *args: fn(*args))
   monkeypatch.setattr(tried, 'BATCH', 16)
   found = tried.products(6, 5)

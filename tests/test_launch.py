@@ -5,7 +5,6 @@ they were called.
 """
 
 import contextlib
-import importlib
 import os
 import pathlib
 import re
@@ -17,6 +16,8 @@ import sys
 import time
 
 import pytest
+
+from tests import launched
 
 LAUNCH = pathlib.Path(__file__).parent.parent / 'launch'
 SCRIPTS = sorted(LAUNCH.glob('*.sh'))
@@ -693,10 +694,9 @@ def test_local_pod_says_what_it_does_not_understand(place, line, message):
 
 
 def test_what_an_accelerator_did_stands_beside_what_is_wanted(
-  tmp_path, monkeypatch
+  tmp_path,
 ):
-  monkeypatch.syspath_prepend(str(LAUNCH))
-  accelerator = importlib.import_module('accelerator')
+  accelerator = launched.module('accelerator')
   stages = {f'{s}{a}': 50.0 for s in accelerator.STAGES for a in ('', ' alone')}
   found = {
     m: {'accuracy': 0.9251, 'seconds': stages} for m in ('vgg11', 'alexnet')

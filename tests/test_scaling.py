@@ -1,9 +1,7 @@
 """What a step costs: collectives as compiled, beside formula and definition."""
 
-import importlib
 import json
 import math
-import pathlib
 import sys
 
 import jax
@@ -12,9 +10,9 @@ import pytest
 
 from gencnp_jax import GenCNP, settings, training
 from gencnp_jax.runtime import devices
+from tests import launched
 from tests.training import tiny
 
-LAUNCH = pathlib.Path(__file__).parents[1] / 'launch'
 HLO = """\
 HloModule jit_f, is_scheduled=true
 
@@ -53,18 +51,12 @@ metadata={op_name="jit(f)/jvp()/psum"}
 """
 
 
-def _module(name):
-  with pytest.MonkeyPatch.context() as patch:
-    patch.syspath_prepend(str(LAUNCH))
-    return importlib.import_module(name)
-
-
-collectives = _module('scaling_collectives')
-worker = _module('scaling_worker')
-arithmetic = _module('scaling_arithmetic')
-evaluation = _module('scaling_evaluation')
-forecast = _module('scaling_forecast')
-scaling = _module('scaling')
+collectives = launched.module('scaling_collectives')
+worker = launched.module('scaling_worker')
+arithmetic = launched.module('scaling_arithmetic')
+evaluation = launched.module('scaling_evaluation')
+forecast = launched.module('scaling_forecast')
+scaling = launched.module('scaling')
 
 
 def _job(task, kind, frozen=None):

@@ -161,7 +161,7 @@ def leave(message: str, code: int) -> NoReturn:
   while time.monotonic() < end:
     failed = _failed()
     if is_first() and len(failed) == jax.process_count():
-      time.sleep(1.0)  # It hosts the runtime: the others must go before it.
+      let_others_go()
       break
     if not is_first() and failed.get(0) == message:
       break
@@ -170,6 +170,12 @@ def leave(message: str, code: int) -> NoReturn:
     if not is_first():
       say(f'{_place()}: {message}')
   os._exit(code)
+
+
+def let_others_go() -> None:
+  """Lets the first process end last: it hosts the runtime of the others."""
+  if several() and is_first():
+    time.sleep(1.0)
 
 
 def lost(error: Exception) -> str | None:
