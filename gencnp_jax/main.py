@@ -11,7 +11,7 @@ from absl import app, flags
 from etils import epath
 from ml_collections import config_flags
 
-from gencnp_jax import command_line, ops, stages
+from gencnp_jax import command_line, stages
 from gencnp_jax.runtime import cluster, compilation, console, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -43,7 +43,6 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'What is {argv[1:]}? Every setting is a --flag.')
   console.set_up()
   compilation.use_cache()
-  ops.keep_freed_memory()
   config = _CONFIG.value
   workdir = _WORKDIR.value or os.path.join('runs', config.name)
   with command_line.guarded():

@@ -231,7 +231,6 @@ def main() -> None:
   parser.add_argument('--steps', type=int, required=True)
   options = parser.parse_args()
   number = jax.device_count()
-  ops.keep_freed_memory()
   rows = options.rows.split(',')
   for row in rows:
     found = [measure(row, devices.share(options.batch))]

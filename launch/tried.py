@@ -114,7 +114,6 @@ def main() -> None:
   argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   ).parse_args()
-  ops.keep_freed_memory()
   for what in (products, convolutions):
     for side, channels in SHAPES:
       found = what(side, channels)

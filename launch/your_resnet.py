@@ -24,7 +24,7 @@ from absl import logging
 from flax import nnx
 
 import gencnp_jax
-from gencnp_jax import data, explainers, ops, settings
+from gencnp_jax import data, explainers, settings
 from gencnp_jax.report import export
 from gencnp_jax.runtime import compilation, console
 
@@ -264,7 +264,6 @@ def main() -> None:
   size = dataclasses.replace(size, **{k: v for k, v in given.items() if v})
   console.set_up()
   compilation.use_cache()
-  ops.keep_freed_memory()
 
   name = f'resnet{6 * size.blocks + 2}'
   workdir = options.workdir or pathlib.Path('runs', f'{name}_{size.data}')

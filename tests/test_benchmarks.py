@@ -131,7 +131,6 @@ def test_unknown_rows_and_groups_are_named(monkeypatch, capsys):
 
 def test_without_a_trick_the_numbers_are_the_same(target, monkeypatch):
   """Or what it is measured against would be no rival."""
-  monkeypatch.setattr('gencnp_jax.ops.keep_freed_memory', lambda: True)
   images = launched.module('benchmarks.synthetic').images(4)
   explainer = launched.module('benchmarks.methods_jax').make(
     target, ['neuron_mct']

@@ -43,7 +43,6 @@ def test_it_trains_fits_compares_and_goes_on(
     script, 'SMOKE', dataclasses.replace(script.SMOKE, **small)
   )
   monkeypatch.setattr(script, 'BASELINES', (explainers.NeuronMCT,))
-  monkeypatch.setattr(script.ops, 'keep_freed_memory', lambda: True)
   monkeypatch.setattr(script.compilation, 'use_cache', lambda: None)
   monkeypatch.setattr(script.console, 'set_up', lambda: None)
   options = ['--smoke', '--epochs=1', '--blocks=1', '--limit=12']

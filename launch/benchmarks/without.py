@@ -18,7 +18,6 @@ TRICKS = {
   'lowering': "XLA's own convolution everywhere",
   'winograd': 'patches where there are fewer products',
   'pooling': "reduce_window's maximum",
-  'memory': 'freed memory goes back to the system',
   'two_axes': 'products over several leading axes',
   'bisection': "the cut by XLA's sort",
 }
@@ -27,8 +26,6 @@ TRICKS = {
 @contextlib.contextmanager
 def without(trick: str) -> Iterator[None]:
   """Takes one of `TRICKS` away; '' takes none."""
-  if trick != 'memory':
-    ops.keep_freed_memory()
   if trick in ('lowering', 'winograd'):
     names = {'lowering': 'native', 'winograd': 'patches'}
     with ops.use_lowering(names[trick]):
