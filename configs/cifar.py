@@ -6,6 +6,8 @@
   vgg11    the target VGG-11-BN
   paper    Table 4's alpha, beta and learning rate for the target; its penalty is
            read as a mean over the neurons (see gencnp_jax/presets.py)
+  odds     pathways that give the class at better odds than the target, and are
+           told the class: leads the tables (see docs/results); not with paper
   smoke    2 048 images (VGG-11: 128), few epochs: does it run?
   full     all seven baselines over firing sparsity, and all experiments: every
            table and figure of the paper
@@ -21,18 +23,20 @@ DGR's 1 000 steps an image. See docs/results.
 
 from gencnp_jax import presets, settings
 
-WORDS = ('alexnet', 'vgg11', 'paper', 'smoke', 'full')
+WORDS = ('alexnet', 'vgg11', 'paper', 'odds', 'smoke', 'full')
 
 
 def get_config(argument=None):
   """Returns the config of a comma-set of WORDS."""
-  words = settings.words(argument, WORDS)
+  words = settings.words(argument, WORDS, ('paper', 'odds'))
   config = settings.defaults()
   config.name = '_'.join(['cifar', *sorted(words - {'alexnet', 'full'})])
   if 'vgg11' in words:
     config.target.model = 'vgg11'
   if 'paper' in words:
     presets.paper(config, 'cifar10')
+  if 'odds' in words:
+    presets.odds(config)
   if 'smoke' in words:
     presets.smoke(config)
     config.target.epochs = 4.0

@@ -20,6 +20,7 @@ _FLOATS = 3.4e38
 # Of one step an epoch, the least makes a step.
 _EPOCHS = 1e-6, 1e6
 _BOUNDS = 1e3
+_DISTIL = 1e-3, 1e3
 _GAP = 1e-3
 # What the draw of a crop, 16 bits in int32, has room for.
 _CROP_PAD = 2**14
@@ -87,6 +88,10 @@ def validate(config: ml_collections.ConfigDict) -> None:
   gencnp = config.gencnp
   for field in ('alpha', 'beta', 'gamma'):
     _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
+  one_of('config.gencnp.answer', gencnp.answer, tasks.ANSWERS)
+  _check_range('gencnp.distil_temperature', gencnp.distil_temperature, *_DISTIL)
+  for field in ('beta_warmup', 'mix'):
+    _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
   for field in ('hidden', 'num_fc'):
     _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
   _check('gencnp.num_fc', gencnp.num_fc, lambda v: v <= _DEPTH, 'at most 100')

@@ -1,4 +1,4 @@
-"""What the words of several configs mean: `full`, `paper`, `smoke`."""
+"""What the words of several configs mean: `full`, `paper`, `smoke` and more."""
 
 from __future__ import annotations
 
@@ -22,6 +22,23 @@ def full(config: Any) -> None:
   config.evaluate.roap_sparsities = (0.2, 0.3, 0.4, 0.5, 0.6)  # Table 7's.
   config.evaluate.pathways = 0.95  # Fig. 6.
   config.experiments.names = 'all'
+
+
+def odds(config: Any) -> None:
+  """Pathways that are surer than the target, and are told the class (ours).
+
+  What led on the validation images (`launch/tune.py`, docs/results).
+
+  Args:
+    config: its target is chosen.
+  """
+  section = config.gencnp
+  section.answer = 'odds'
+  section.class_input = True
+  section.penalty_reduction = 'mean'
+  section.beta = 30.0
+  section.layer_floor = 0.005  # The mean over all neurons may empty a layer.
+  section.epochs = 6.0
 
 
 def paper(config: Any, data: str) -> None:

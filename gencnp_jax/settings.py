@@ -88,13 +88,18 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.quantiser = 'daq'  # Or sigmoid: soft masks, cut in use (Table 2).
   gencnp.embedders = 'recursive'  # Or none: PDNs on the raw maps (Table 2).
   gencnp.shared_pdn = True  # False: a PDN a layer (Table 2).
+  gencnp.class_input = False  # The PDN also reads the class, one-hot (ours).
   gencnp.layer_floor = 0.0  # Share of each layer that always fires.
   gencnp.alpha = 1.0  # Weight of the distillation.
   gencnp.beta = 0.6  # Weight of the sparsity penalty.
   gencnp.gamma = 0.0  # Weight of the swap term.
+  gencnp.answer = 'probabilities'  # Of the target; or odds (ours).
+  gencnp.distil_temperature = 1.0  # Of the target's answer; < 1 sharpens it.
+  gencnp.beta_warmup = 0.0  # Share of the run in which beta rises from 0.
   gencnp.penalty_reduction = 'layer_mean'  # layer_mean, mean or sum.
   gencnp.off = 'zero'  # What stands in for an off neuron: zero or mean.
   gencnp.augment = False  # Distil on images as they are explained.
+  gencnp.mix = 0.0  # Share of images mixed with another; 0 = none.
   _training(gencnp, epochs=4, optimiser='adam', learning_rate=1e-3)
 
   evaluate = config.evaluate = ml_collections.ConfigDict()
@@ -152,25 +157,30 @@ def _training(
   section.clip_norm = 0.0  # Largest gradient norm; 0 = no clipping.
 
 
-def words(argument: str | None, legal: Sequence[str]) -> set[str]:
+def words(
+  argument: str | None, legal: Sequence[str], exclusive: Sequence[str] = ()
+) -> set[str]:
   """Reads the part of --config behind the colon: a comma-set of fixed words.
 
   Args:
     argument: such as 'vgg11,smoke', in any order; None or '' for none.
     legal: the words there are.
+    exclusive: of these one at most; also of the targets.
 
   Raises:
-    SettingsError: an unknown word, with the nearest; two targets at once.
+    SettingsError: an unknown word, with the nearest; words that exclude each
+      other.
   """
   given = [w.strip() for w in (argument or '').split(',') if w.strip()]
   for word in given:
     one_of('the config argument', word, legal)
-  targets = sorted(set(given) & set(MODELS))
-  if len(targets) > 1:
-    raise SettingsError(
-      f'the config argument: {" and ".join(targets)} exclude each other; '
-      'choose one.'
-    )
+  for group in (MODELS, exclusive):
+    both = sorted(set(given) & set(group))
+    if len(both) > 1:
+      raise SettingsError(
+        f'the config argument: {" and ".join(both)} exclude each other; '
+        'choose one.'
+      )
   return set(given)
 
 

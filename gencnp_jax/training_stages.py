@@ -90,6 +90,9 @@ def distil(
     beta=section.beta,
     gamma=section.gamma,
     penalty_reduction=section.penalty_reduction,
+    answer=section.answer,
+    distil_temperature=section.distil_temperature,
+    beta_warmup=section.beta_warmup,
   )
   frozen = (target, off)
   _train(config, section, directory, 'gencnp', task, frozen, loaded, about)
@@ -117,6 +120,7 @@ def _train(config, section, directory, stage, task, frozen, loaded, about):
       seed=config.seed,
       crop_pad=config.data.crop_pad if section.augment else 0,
       flip=config.data.flip and section.augment,
+      mix=section.get('mix', 0.0),
       runtime=config.runtime,
       section=f'config.{stage}.',
     )

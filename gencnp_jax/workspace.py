@@ -191,7 +191,10 @@ def load_explainer(
   activations = tuple(
     jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes
   )
-  like = jax.eval_shape(model.init, jax.random.key(0), activations)
+  classes = jnp.zeros((1, target.num_classes(image_shape)))
+  like = jax.eval_shape(
+    model.init, jax.random.key(0), activations, classes=classes
+  )
   variables = checkpoints.read_variables(directory, like)
   return Generative(
     target, model, variables, read_off(workdir, about['gencnp'])

@@ -102,6 +102,7 @@ def lower(job: Job, per_device: int, image_shape=SHAPE) -> tuple[Any, Any]:
     job.task,
     optimiser,
     seed=0,
+    total=1,
     crop_pad=0,
     flip=False,
     per_device=per_device,

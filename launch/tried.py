@@ -12,12 +12,14 @@ import statistics
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gencnp_jax import ops
+from gencnp_jax.ops import winograd
 
 BATCH, PIECES = 128, 16
 SHAPES = ((32, 64), (16, 128), (8, 256))  # (side, channels) of VALID passes.
@@ -39,6 +41,30 @@ def milliseconds(fn: Callable, *arguments: Any) -> float:
 def normal(seed: int, *shape: int) -> jax.Array:
   """Returns normal numbers."""
   return jax.random.normal(jax.random.key(seed), shape)
+
+
+@jax.custom_vjp
+def half_product(x: jax.Array, w: jax.Array) -> jax.Array:
+  """Returns x @ w, of bfloat16 arrays, in float32; likewise its gradients."""
+  return jnp.matmul(x, w, preferred_element_type=jnp.float32)
+
+
+def _half_gradients(arrays, g):
+  x, w = arrays
+  g = g.astype(jnp.bfloat16)
+  over_x = half_product(g, w.T)
+  over_w = half_product(lax.optimization_barrier(x.T), g)
+  return over_x.astype(x.dtype), over_w.astype(w.dtype)
+
+
+half_product.defvjp(lambda x, w: (half_product(x, w), (x, w)), _half_gradients)
+
+
+def half_matmul(x: jax.Array, matrix: jax.Array) -> jax.Array:
+  """Stands in for `products.matmul`."""
+  rows = x.reshape(-1, x.shape[-1]).astype(jnp.bfloat16)
+  y = half_product(rows, matrix.astype(jnp.bfloat16))
+  return y.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def products(side: int, channels: int) -> dict[str, float]:
@@ -100,12 +126,22 @@ def convolutions(side: int, channels: int) -> dict[str, float]:
     y = lax.dot_general(wide.reshape(-1, width), high.reshape(-1, width), _ROWS)
     return y.reshape(3, channels, 3, channels).transpose(2, 0, 1, 3)
 
+  def half(x, k):
+    plan = winograd.plan(x.shape, k.shape, ((0, 0), (0, 0)))
+    with mock.patch.object(winograd, 'matmul', half_matmul):
+      return winograd.convolve(x, k, *plan)
+
+  def step(of):
+    return lambda x, k, g: jax.vjp(of, x, k)[1](g)
+
   return {
     'forward, kept': milliseconds(convolve, x, k),
     'in pieces': milliseconds(in_pieces, x, k),
     'weights, kept': milliseconds(weights(convolve), x, k, g),
     'of pieces': milliseconds(weights(in_pieces), x, k, g),
     'two-sided patches': milliseconds(two_sided, x, g),
+    'both gradients, kept': milliseconds(step(convolve), x, k, g),
+    'of bfloat16 products': milliseconds(step(half), x, k, g),
   }
 
 

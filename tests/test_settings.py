@@ -33,6 +33,7 @@ BAD = [
   ('target.model', 'resnet', 'alexnet, vgg11'),
   ('gencnp.off', 'means', "Did you mean 'mean'"),
   ('gencnp.penalty_reduction', 'layer-mean', "Did you mean 'layer_mean'"),
+  ('gencnp.answer', 'logits', 'choose from probabilities, odds'),
   ('gencnp.alpha', -1.0, '0 or more'),
   ('gencnp.beta', -0.5, '0 or more'),
   ('gencnp.beta', float('nan'), '0 or more'),
@@ -51,6 +52,10 @@ BAD = [
   ('gencnp.kernel_sizes', (3, 'x'), 'a pair of them'),
   ('gencnp.kernel_sizes', (3, (3,)), 'a pair of them'),
   ('gencnp.beta', None, 'a number'),
+  ('gencnp.beta_warmup', 1.5, r'in \[0, 1\]'),
+  ('gencnp.mix', -0.1, r'in \[0, 1\]'),
+  ('gencnp.distil_temperature', 0.0, 'above 0'),
+  ('gencnp.distil_temperature', 1e-9, r'from 0\.001 to 1000'),
   ('gencnp.layer_floor', 1.0, r'in \[0, 1\)'),
   ('gencnp.embedding', (2,), "empty, or \\(h', w'\\)"),
   ('gencnp.embedding', (0, 2), "empty, or \\(h', w'\\)"),
@@ -106,7 +111,12 @@ UNCHECKED = {
   *('data.name', 'data.path', 'data.dir', 'target.workdir'),
   # The type is all there is to check.
   *('data.flip', 'target.augment', 'gencnp.augment'),
-  *('gencnp.learn_bounds', 'gencnp.shared_pdn', 'runtime.tensorboard'),
+  *(
+    'gencnp.learn_bounds',
+    'gencnp.class_input',
+    'gencnp.shared_pdn',
+    'runtime.tensorboard',
+  ),
 }
 
 
@@ -206,15 +216,20 @@ def _load(path):
   return module
 
 
+EXCLUSIVE = ({'alexnet', 'vgg11'}, {'paper', 'odds'})
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_with_each_set_of_its_words(path):
   module = _load(path)
   names = {}
   for count in range(len(module.WORDS) + 1):
     for words in itertools.combinations(module.WORDS, count):
-      if {'alexnet', 'vgg11'} <= set(words):
-        continue  # A choice of one.
       argument = ','.join(words) if words else None
+      if any(choice <= set(words) for choice in EXCLUSIVE):
+        with pytest.raises(settings.SettingsError, match='exclude each other'):
+          module.get_config(argument)
+        continue
       config = module.get_config(argument)
       legal.validate(config)
       # The default is a word too, and says nothing new; a full evaluation is
@@ -229,7 +244,7 @@ def test_every_config_loads_with_each_set_of_its_words(path):
         assert config.target.model == 'alexnet'
   # The name makes the workdir: variants must not share one.
   assert all(len(variants) == 1 for variants in names.values())
-  assert len(names) == 2 ** len(set(module.WORDS) - {'alexnet', 'full'})
+  assert len(names) == len(set().union(*names.values()))
   with pytest.raises(settings.SettingsError, match="Did you mean 'smoke'"):
     module.get_config('smokey')
 

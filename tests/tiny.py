@@ -57,7 +57,8 @@ def generative(**fields):
   """Returns an untrained GEN-CNP of the target, as an explainer."""
   model = GenCNP(hidden=8, **fields)
   sample = tuple(jnp.zeros((1, *shape)) for shape in SHAPES)
-  variables = jax.jit(model.init)(jax.random.key(4), sample)
+  classes = jnp.zeros((1, target().num_classes((8, 8, 3))))
+  variables = jax.jit(model.init)(jax.random.key(4), sample, classes=classes)
   return Generative(target(), model, variables)
 
 

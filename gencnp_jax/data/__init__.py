@@ -15,11 +15,11 @@ class_names.py       names of classes, from text files
 pickled_arrays.py    arrays out of untrusted pickles
 images.py    image files -> one array: RGB, size, progress
 cache.py     lock, temporary name, rename: no half-written file is read
-batches.py   `order`, `indices`, `augment`
+batches.py   `order`, `indices`, `augment`, `mix`
 prefetch.py  `host_batches`
 """
 
-from gencnp_jax.data.batches import augment, draws, indices, order
+from gencnp_jax.data.batches import augment, draws, indices, mix, order
 from gencnp_jax.data.dataset import Dataset, Splits
 from gencnp_jax.data.loading import load
 from gencnp_jax.data.prefetch import host_batches
@@ -32,5 +32,6 @@ __all__ = [
   'host_batches',
   'indices',
   'load',
+  'mix',
   'order',
 ]

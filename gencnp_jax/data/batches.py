@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Int32, Key, UInt8
 
+# Folded into a step's key; no row of a batch has that number.
+_MIX = 2**31 - 1
+
 
 def _streams(seed: int | Int[Array, '']) -> Key[Array, '2']:
   """(order, augmentation) keys."""
@@ -139,6 +142,43 @@ def augment(
     jnp.clip(x, 0, width - 1)[:, None, :],
   ]
   return jnp.where(inside[..., None], cropped, jnp.zeros((), images.dtype))
+
+
+def mix(
+  images: Array,
+  others: Array,
+  seed: int | Int[Array, ''],
+  step: int | Int[Array, ''],
+  rows: Int[Array, ' b'],
+  share: float,
+) -> Array:
+  """Mixes some images with others: images between classes, of doubtful class.
+
+  `w * image + (1 - w) * other`, w uniform in (0, 1); each image is mixed with
+  probability `share`. Meant for use inside jit.
+
+  Args:
+    images: uint8 or float [b, h, w, c].
+    others: likewise.
+    seed: of the run.
+    step: counted from 0 over the whole run.
+    rows: int32 [b], the global row of each image in its batch.
+    share: in [0, 1].
+
+  Returns:
+    Array like images; uint8 is rounded.
+  """
+  key = jax.random.fold_in(_streams(seed)[1], step)
+  # A stream of its own beside that of `draws`.
+  keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
+    jax.random.fold_in(key, _MIX), rows
+  )
+  chosen, weight = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys).T
+  weight = jnp.where(chosen < share, weight, 1.0)[:, None, None, None]
+  mixed = weight * images + (1 - weight) * others
+  if images.dtype == jnp.uint8:
+    mixed = jnp.round(mixed)
+  return mixed.astype(images.dtype)
 
 
 def _within(position: Int[Array, 'b p'], extent: int) -> Array:

@@ -12,7 +12,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax.explainers.base import Explainer, Pathways, Scored, cut
+from gencnp_jax.explainers.base import (
+  Explainer,
+  Pathways,
+  Scored,
+  class_to_explain,
+  cut,
+)
 from gencnp_jax.model import GenCNP
 from gencnp_jax.target import Arrays
 
@@ -52,9 +58,12 @@ class Generative(Explainer):
     self, index: jax.Array, images: jax.Array, classes: jax.Array
   ) -> Pathways:
     """Generates the pathways of a batch; see `Explainer.pathways`."""
-    del classes
     logits, activations = self.target.record(images)
-    generated = self.model.apply(self.variables, activations)
+    # Without class_input each pathway is of the target's own class.
+    explained = jax.nn.one_hot(
+      class_to_explain(logits, classes), logits.shape[-1]
+    )
+    generated = self.model.apply(self.variables, activations, classes=explained)
     scores = generated.scores
     if self.sparsity is not None:
       return cut(Scored(logits, scores), self.sparsity, self.seed, index)

@@ -70,6 +70,7 @@ class GenCNP(nn.Module):
     embedders: 'recursive', or 'none' for PDNs from the raw maps to a score of
       every neuron, and a BatchNorm ("w/o RFEs"). They are a PDN a layer, have
       `2 * hidden` weights a neuron, and no use for kernel sizes or embedding.
+    class_input: the PDNs also read the class that is explained, one-hot (ours).
     quantiser: 'daq', or 'sigmoid' for soft masks, in training and out of it
       ("w/o DAQ"). It has no bounds, learned or not.
   """
@@ -90,27 +91,33 @@ class GenCNP(nn.Module):
   shared_pdn: bool = True
   embedders: str = 'recursive'
   quantiser: str = 'daq'
+  class_input: bool = False
 
   @nn.compact
   def __call__(
-    self, activations: Sequence[jax.Array], train: bool = False
+    self,
+    activations: Sequence[jax.Array],
+    train: bool = False,
+    classes: jax.Array | None = None,
   ) -> Generated:
     """Generates pathways.
 
     Args:
       activations: tuple of `[n, h_i, w_i, c_i]` or `[n, c_i]`.
       train: use batch statistics and update the running ones.
+      classes: float `[n, classes]`, one-hot, the class that is explained of
+        each image; read where there is `class_input`.
 
     Raises:
-      ValueError: kernel sizes that do not fit the maps, activations of another
+      ValueError: no classes where they are read; kernel sizes that do not fit the maps, activations of another
         rank, fields that are unknown or do not go together.
     """
-    self._check()
+    self._check(classes)
     plan = self.plan([a.shape[1:] for a in activations])
     bare = self.embedders == 'none'
     blocks = self._bare(plan) if bare else self._blocks(activations, plan)
     patterns = [rfe(a, train) for (rfe, _), a in zip(blocks, activations)]
-    importance = self._importance(patterns)
+    importance = self._importance(patterns, classes)
     scores = tuple(
       rpd(e, train).astype(jnp.float32)
       for (_, rpd), e in zip(blocks, importance)
@@ -118,13 +125,18 @@ class GenCNP(nn.Module):
     masks = tuple(self._binarise(i, d) for i, d in enumerate(scores))
     return Generated(masks, scores, importance)
 
-  def _check(self) -> None:
+  def _check(self, classes) -> None:
     for field, known in ('embedders', EMBEDDERS), ('quantiser', QUANTISERS):
       value = getattr(self, field)
       if value not in known:
         raise ValueError(
           f'{field}={value!r}: choose one of {", ".join(known)}.'
         )
+    if self.class_input and classes is None:
+      raise ValueError(
+        'class_input=True: the class that is explained is read; pass '
+        'classes=, one-hot.'
+      )
     if self.embedders == 'none' and self.shared_pdn:
       raise ValueError(
         "embedders='none' leaves no patterns that layers could share: it takes "
@@ -212,11 +224,14 @@ class GenCNP(nn.Module):
       blocks.append(tuple(pair))
     return blocks
 
-  def _importance(self, patterns) -> tuple[jax.Array, ...]:
+  def _importance(self, patterns, classes) -> tuple[jax.Array, ...]:
     make = functools.partial(pdn.PDN, self.hidden, self.num_fc, self.dtype)
+    classes = classes if self.class_input else None
     if self.shared_pdn:
-      return make(name='pdn')(patterns)
-    return tuple(make(name=f'pdn_{i}')((p,))[0] for i, p in enumerate(patterns))
+      return make(name='pdn')(patterns, classes)
+    return tuple(
+      make(name=f'pdn_{i}')((p,), classes)[0] for i, p in enumerate(patterns)
+    )
 
   def _binarise(self, layer: int, scores: jax.Array) -> jax.Array:
     if self.quantiser == 'sigmoid':

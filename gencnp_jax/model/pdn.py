@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,11 +28,25 @@ class PDN(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, patterns: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
-    """Maps per-layer patterns `[n, ...]` to scores of the same shapes."""
+  def __call__(
+    self, patterns: Sequence[jax.Array], classes: jax.Array | None = None
+  ) -> tuple[jax.Array, ...]:
+    """Maps per-layer patterns to scores.
+
+    Args:
+      patterns: `[n, ...]` each.
+      classes: one-hot `[n, classes]`, what else it reads of each image.
+
+    Returns:
+      Arrays like the patterns.
+    """
     rows = [p.reshape(p.shape[0], -1) for p in patterns]
     x = jnp.concatenate(rows, axis=1)
     width = x.shape[1]
+    if classes is not None:
+      # As much as all patterns together, or it would be lost among them.
+      weight = math.sqrt(width / classes.shape[1])
+      x = jnp.concatenate([x, weight * classes.astype(x.dtype)], axis=1)
     for _ in range(self.num_fc - 1):
       x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(x))
     x = nn.Dense(width, dtype=self.dtype)(x)

@@ -39,6 +39,7 @@ def train(
   seed: int,
   crop_pad: int,
   flip: bool,
+  mix: float = 0.0,
   runtime: Any,
   section: str = '',
 ) -> state_lib.TrainState:
@@ -54,6 +55,7 @@ def train(
     seed: of initialisation, order and augmentation.
     crop_pad: zero padding of the random crop, in pixels; 0 for none.
     flip: random horizontal flips.
+    mix: share of the images that are mixed with another.
     runtime: with `steps_per_dispatch`, `checkpoint_every`, `evaluate_every`
       (0 lets the backend, or the epoch, decide), `dispatch_seconds` and
       `tensorboard`.
@@ -103,8 +105,10 @@ def train(
     task,
     optimiser,
     seed=seed,
+    total=total,
     crop_pad=crop_pad,
     flip=flip,
+    mix=mix,
     per_device=per_device,
     on_device=feed.on_device,
   )

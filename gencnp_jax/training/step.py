@@ -18,8 +18,10 @@ def compiled(
   optimiser: optax.GradientTransformation,
   *,
   seed: int,
+  total: int,
   crop_pad: int,
   flip: bool,
+  mix: float = 0.0,
   per_device: int,
   on_device: bool,
 ) -> Callable:
@@ -29,8 +31,10 @@ def compiled(
     task: a `Classification` or a `Distillation`.
     optimiser: moves the parameters.
     seed: of the augmentation.
+    total: steps of the run.
     crop_pad: zero padding of the random crop, in pixels; 0 for none.
     flip: random horizontal flips.
+    mix: share of the images that are mixed with the next one of the batch.
     per_device: rows of a batch on each device.
     on_device: the images live on the devices, and rows of them are picked.
 
@@ -43,9 +47,16 @@ def compiled(
     images = data.augment(
       images, seed, state.step, rows, pad=crop_pad, flip=flip
     )
+    if mix:
+      others = devices.next_row(images)
+      images = data.mix(images, others, seed, state.step, rows, mix)
     gradient = jax.value_and_grad(task.loss, has_aux=True)
     (_, (batch_stats, sums)), grads = gradient(
-      state.params, state.batch_stats, frozen, (images, labels)
+      state.params,
+      state.batch_stats,
+      frozen,
+      (images, labels),
+      state.step / total,
     )
     # The mean over devices of equal shares is the mean over the batch.
     grads = jax.lax.pmean(grads, devices.AXIS)

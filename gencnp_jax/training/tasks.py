@@ -21,6 +21,7 @@ from gencnp_jax.target import Preprocess, Target
 
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 REDUCTIONS = ('layer_mean', 'mean', 'sum')
+ANSWERS = ('probabilities', 'odds')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,12 @@ class Classification:
     return self.model.init(key, self.preprocess(images))
 
   def loss(
-    self, params: Any, batch_stats: Any, frozen: None, batch: Any
+    self,
+    params: Any,
+    batch_stats: Any,
+    frozen: None,
+    batch: Any,
+    progress: Any = 1.0,
   ) -> tuple[jax.Array, tuple[Any, Sums]]:
     """Returns the mean loss of a batch, the new statistics and the sums.
 
@@ -50,8 +56,9 @@ class Classification:
       batch_stats: running statistics.
       frozen: nothing.
       batch: (images uint8 `[n, h, w, c]`, labels int32 `[n]`).
+      progress: the share of the run that is done; it plays no part.
     """
-    del frozen
+    del frozen, progress
     images, labels = batch
     logits, new = self.model.apply(
       _variables(params, batch_stats),
@@ -80,7 +87,7 @@ class Classification:
 class Distillation:
   """Learns pathways under which the target says what it says (Eq. 2 and 3).
 
-    alpha * CE(softmax H(X), H(X; P * A)) + beta * penalty(P^2)
+    alpha * CE(softmax(H(X) / T), H(X; P * A)) + beta * penalty(P^2)
       + gamma * CE(uniform, H(X'; P(X)))
 
   The last term (ours, off in the paper) asks of a pathway that another image X'
@@ -100,6 +107,13 @@ class Distillation:
     penalty_reduction: 'layer_mean': sum over layers of the mean over a layer's
       neurons; 'mean': over all neurons; 'sum': the paper's wording. Each is
       averaged over the images.
+    answer: what of the target's answer is distilled: 'probabilities', as above;
+      'odds' (ours): the pathway is to give the class that the target gives at
+      better odds than the target, `-log sigmoid(odds(P) - odds)`, odds being
+      the log of p / (1 - p). It does not fade where the target is sure.
+    distil_temperature: T of the target's answer. 1 is the paper's: a pathway
+      is to say what the target says, as surely; below 1, more surely.
+    beta_warmup: share of the run over which beta rises from 0 (ours).
   """
 
   model: nn.Module
@@ -107,12 +121,15 @@ class Distillation:
   beta: float = 0.6
   gamma: float = 0.0
   penalty_reduction: str = 'layer_mean'
+  answer: str = 'probabilities'
+  distil_temperature: float = 1.0
+  beta_warmup: float = 0.0
 
   def init(self, key: jax.Array, frozen: Any, images: jax.Array) -> Any:
     """Returns fresh variables for a target and images like these."""
     target, _ = frozen
-    _, activations = target.record(images)
-    return self.model.init(key, activations)
+    logits, activations = target.record(images)
+    return self.model.init(key, activations, classes=one_hot(logits))
 
   def loss(
     self,
@@ -120,6 +137,7 @@ class Distillation:
     batch_stats: Any,
     frozen: tuple[Target, Any],
     batch: Any,
+    progress: Any = 1.0,
   ) -> tuple[jax.Array, tuple[Any, Sums]]:
     """Returns the mean loss of a batch, the new statistics and the sums.
 
@@ -128,6 +146,7 @@ class Distillation:
       batch_stats: running statistics.
       frozen: the target, and what stands in for off neurons (None for zero).
       batch: (images uint8 `[n, h, w, c]`, anything).
+      progress: the share of the run that is done, a number or a scalar.
     """
     target, off = jax.lax.stop_gradient(frozen)
     images, _ = batch
@@ -136,14 +155,16 @@ class Distillation:
       _variables(params, batch_stats),
       activations,
       train=True,
+      classes=one_hot(logits),
       mutable=['batch_stats'],
     )
     pathway_logits = target.masked(images, generated.masks, off)
-    distillation = optax.softmax_cross_entropy(
-      pathway_logits, jax.nn.softmax(logits)
-    )
+    distillation = self.distance(pathway_logits, logits)
     penalty = self.penalty(generated.masks)
-    losses = self.alpha * distillation + self.beta * penalty
+    beta = self.beta
+    if self.beta_warmup:
+      beta *= jnp.minimum(progress / self.beta_warmup, 1.0)
+    losses = self.alpha * distillation + beta * penalty
     classes = logits.argmax(-1)
     sums = {
       'distillation': distillation,
@@ -167,6 +188,15 @@ class Distillation:
     sums['loss'] = losses
     return losses.mean(), (new['batch_stats'], _sum_all(sums))
 
+  def distance(self, pathway_logits: jax.Array, logits: jax.Array) -> jax.Array:
+    """Returns how far a pathway's answer is from the target's, `[n]` (Eq. 2)."""
+    if self.answer == 'odds':
+      classes = logits.argmax(-1)
+      gain = _odds(pathway_logits, classes) - _odds(logits, classes)
+      return -jax.nn.log_sigmoid(gain)
+    wanted = jax.nn.softmax(logits / self.distil_temperature)
+    return optax.softmax_cross_entropy(pathway_logits, wanted)
+
   def penalty(self, masks: tuple[jax.Array, ...]) -> jax.Array:
     """Returns the sparsity penalty of each image, `[n]` (Eq. 3)."""
     squares = [(m * m).reshape(m.shape[0], -1) for m in masks]
@@ -187,13 +217,13 @@ class Distillation:
     del labels
     variables, (target, off) = replicated
     logits, activations = target.record(images)
-    generated = self.model.apply(variables, activations)
+    generated = self.model.apply(
+      variables, activations, classes=one_hot(logits)
+    )
     pathway_logits = target.masked(images, generated.masks, off)
     agree = pathway_logits.argmax(-1) == logits.argmax(-1)
     counts = pathway.layer_counts(generated.pathways)
-    distillation = optax.softmax_cross_entropy(
-      pathway_logits, jax.nn.softmax(logits)
-    )
+    distillation = self.distance(pathway_logits, logits)
     penalty = self.penalty(generated.masks)
     return {
       # Without the swap term, which needs an image beside.
@@ -203,6 +233,18 @@ class Distillation:
       'firing_sparsity': pathway.firing_sparsity(generated.pathways),
       'empty_layer': (counts.min(1) == 0).astype(jnp.float32),
     }
+
+
+def _odds(logits: jax.Array, classes: jax.Array) -> jax.Array:
+  """Returns log(p / (1 - p)) of each row's class, `[n]`."""
+  own = jax.nn.one_hot(classes, logits.shape[-1], dtype=bool)
+  others = jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), -1)
+  return jnp.where(own, logits, 0).sum(-1) - others
+
+
+def one_hot(logits: jax.Array) -> jax.Array:
+  """Returns the target's own class of each image, `[n, classes]`."""
+  return jax.nn.one_hot(logits.argmax(-1), logits.shape[-1])
 
 
 def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def training(task: Any, frozen: Any, config: Any, batch: int):
     task,
     optimiser,
     seed=0,
+    total=STEPS_PER_RUN,
     crop_pad=0,
     flip=False,
     per_device=devices.share(batch),

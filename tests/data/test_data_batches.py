@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gencnp_jax.data import augment, draws, indices, order
+from gencnp_jax.data import augment, draws, indices, mix, order
 
 
 def images(count=16, height=10, width=7, channels=3, seed=0):
@@ -119,6 +119,42 @@ def test_augment_may_be_traced_and_is_pure():
   np.testing.assert_array_equal(first, known(batch))
   for other in ((3, 3, rows), (2, 4, rows), (2, 3, rows + 16)):
     assert not np.array_equal(first, fast(batch, *other))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_a_share_of_the_images_is_mixed_with_others(dtype):
+  """Between the two at one weight an image; the others stay as they are."""
+  batch = images(400, 4, 4).astype(dtype)
+  others = images(400, 4, 4, seed=1).astype(dtype)
+  rows = jnp.arange(400)
+  mixed = np.asarray(mix(batch, others, 0, 5, rows, 0.3))
+  assert mixed.dtype == dtype
+  same = (mixed == batch).all((1, 2, 3))
+  assert 0.6 < same.mean() < 0.8
+  gap = others.astype(float) - batch
+  for i in np.flatnonzero(~same):
+    moved = mixed[i] - batch[i].astype(float)
+    weight = (moved * gap[i]).sum() / (gap[i] ** 2).sum()
+    assert 0 <= weight <= 1
+    off = mixed[i] - (batch[i] + weight * gap[i])
+    # The weight is of rounded values itself.
+    assert np.abs(off).max() < (1.0 if dtype == np.uint8 else 1e-3)
+  for share, unchanged in (0.0, 1.0), (1.0, 0.0):
+    found = np.asarray(mix(batch, others, 0, 5, rows, share))
+    assert (found == batch).all((1, 2, 3)).mean() == pytest.approx(
+      unchanged, abs=0.02
+    )
+
+
+def test_mixing_does_not_depend_on_how_rows_are_spread():
+  batch, others = images(6), images(6, seed=1)
+  rows = jnp.arange(6)
+  whole = np.asarray(mix(batch, others, 2, 9, rows, 0.7))
+  for part in (slice(0, 2), slice(2, 6)):
+    found = mix(batch[part], others[part], 2, 9, rows[part], 0.7)
+    np.testing.assert_array_equal(found, whole[part])
+  other_step = np.asarray(mix(batch, others, 2, 10, rows, 0.7))
+  assert (other_step != whole).any()
 
 
 def test_no_global_generator_setting_changes_the_draws():

@@ -41,6 +41,17 @@ def test_classes_play_no_part():
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_pathway_of_a_chosen_class_where_the_class_is_read():
+  explainer = tiny.generative(class_input=True)
+  own = explainer(IMAGES)
+  chosen = own.logits.argmax(-1)
+  same = explainer(IMAGES, chosen)
+  other = explainer(IMAGES, (chosen + 1) % own.logits.shape[1])
+  for a, b, c in zip(own.importance, same.importance, other.importance):
+    np.testing.assert_array_equal(a, b)
+    assert (np.abs(a - c).max((1, 2, 3)) > 1e-4).all()
+
+
 def test_the_layer_floor_is_in_the_pathways():
   """Bounds that let nothing fire: what is left is the floor."""
   explainer = tiny.generative(lower=50.0, upper=60.0, layer_floor=0.02)

@@ -92,6 +92,29 @@ def test_every_layer_reads_every_layer():
     assert not np.allclose(a, b)
 
 
+def test_without_the_class_that_it_reads():
+  module = GenCNP(hidden=4, class_input=True)
+  activations = (jnp.ones((2, 4, 4, 3)),)
+  with pytest.raises(ValueError, match='pass classes=, one-hot'):
+    module.init(jax.random.key(0), activations)
+
+
+def test_the_class_is_read_by_the_pdn_alone():
+  activations = (jnp.ones((2, 4, 4, 3)), jnp.ones((2, 2, 2, 5)))
+  classes = jnp.eye(7)[:2]
+  shapes = {}
+  for class_input in (False, True):
+    module = GenCNP(hidden=4, class_input=class_input)
+    init = lambda module=module: module.init(  # noqa: E731
+      jax.random.key(0), activations, classes=classes
+    )
+    tree = jax.eval_shape(init)['params']
+    shapes[class_input] = jax.tree.map(lambda x: x.shape, tree)
+  assert shapes[True]['pdn'].pop('Dense_0')['kernel'] == (4 * 8 + 7, 4)
+  assert shapes[False]['pdn'].pop('Dense_0')['kernel'] == (4 * 8, 4)
+  assert shapes[True] == shapes[False]
+
+
 def test_evaluation_equals_its_parts_by_hand():
   """RFE, PDN, RPD and DAQ in NumPy (paper, section 3.1)."""
   shapes = SHAPES[:3]

@@ -11,6 +11,12 @@ def log_softmax(row):
   return row - row.max() - math.log(np.exp(row - row.max()).sum())
 
 
+def log_odds(row, label):
+  """log(p / (1 - p)) of a class in float64."""
+  p = math.exp(log_softmax(row)[label])
+  return math.log(p / (1 - p))
+
+
 def classification(logits, labels):
   """Returns per-image (losses, correct)."""
   losses = [-log_softmax(row)[label] for row, label in zip(logits, labels)]
@@ -37,7 +43,8 @@ def distillation(logits, pathway_logits, swapped_logits, masks, task):
     pathway_logits: H(X; P * A).
     swapped_logits: row r is the NEXT image under the pathway of image r.
     masks: P, a tuple of arrays [n, ...].
-    task: with alpha, beta, gamma and penalty_reduction.
+    task: with alpha, beta, gamma, penalty_reduction, answer,
+      distil_temperature.
 
   Returns:
     (loss, means by name).
@@ -53,8 +60,15 @@ def distillation(logits, pathway_logits, swapped_logits, masks, task):
   }
   pairs, uniform, leaks = 0, 0.0, 0
   for r in range(n):
-    teacher = np.exp(log_softmax(logits[r]))
-    means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
+    wanted = np.asarray(logits[r], np.float64) / task.distil_temperature
+    teacher = np.exp(log_softmax(wanted))
+    if task.answer == 'odds':
+      gain = log_odds(pathway_logits[r], classes[r]) - log_odds(
+        logits[r], classes[r]
+      )
+      means['distillation'] += math.log1p(math.exp(-gain))
+    else:
+      means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
     means['penalty'] += penalty(of_image[r], task.penalty_reduction)
     means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
     # A soft mask is on above one half.

@@ -131,13 +131,13 @@ def test_the_augmentation_is_that_of_the_global_rows(tmp_path, monkeypatch):
   seen = {}
 
   class Look(tasks_lib.Classification):
-    def loss(self, params, batch_stats, frozen, batch):
+    def loss(self, params, batch_stats, frozen, batch, progress=1.0):
       images, labels = batch
       first = devices.global_row_numbers(len(images))[0]
       jax.debug.callback(
         lambda r, x, y: seen.update({int(r): (x, y)}), first, images, labels
       )
-      return super().loss(params, batch_stats, frozen, batch)
+      return super().loss(params, batch_stats, frozen, batch, progress)
 
   task = Look(tiny.Net(devices.AXIS), tiny.PREPROCESS)
   tiny.run(tmp_path, task=task, epochs=0.25)
@@ -209,8 +209,10 @@ def test_bfloat16_distillation_gives_float32(tmp_path):
 class _Poisoned(tasks_lib.Classification):
   """A loss of NaN in the batch that has an all-white image."""
 
-  def loss(self, params, batch_stats, frozen, batch):
-    loss, (stats, sums) = super().loss(params, batch_stats, frozen, batch)
+  def loss(self, params, batch_stats, frozen, batch, progress=1.0):
+    loss, (stats, sums) = super().loss(
+      params, batch_stats, frozen, batch, progress
+    )
     white = (batch[0].min(axis=(1, 2, 3)) == 255).any()
     value, count = sums['loss']
     sums['loss'] = jnp.where(white, jnp.nan, value), count
@@ -263,8 +265,8 @@ def test_a_rate_that_explodes_stops(tmp_path):
 class _BadGradient(tasks_lib.Classification):
   """A finite loss with a gradient of NaN."""
 
-  def loss(self, params, batch_stats, frozen, batch):
-    loss, aux = super().loss(params, batch_stats, frozen, batch)
+  def loss(self, params, batch_stats, frozen, batch, progress=1.0):
+    loss, aux = super().loss(params, batch_stats, frozen, batch, progress)
     return loss + jnp.sqrt(jnp.sum(params['Dense_0']['bias'] * 0.0)), aux
 
 

@@ -215,6 +215,64 @@ def test_mean_ablation_and_the_papers_sum_and_a_frozen_target():
   assert all(np.any(g) for g in jax.tree.leaves(own))
 
 
+def test_a_low_temperature_asks_for_the_class_alone():
+  task = tiny.distillation(axis_name=None, distil_temperature=0.3)
+  (found, sums), _ = _gradients(task, None)
+  loss, means = _reference(task, tiny.target(), None)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+  logits, pathway_logits = np.random.default_rng(0).normal(size=(2, 6, 4))
+  cold = tiny.distillation(distil_temperature=1e-3)
+  hard = optax.losses.softmax_cross_entropy_with_integer_labels(
+    pathway_logits, logits.argmax(-1)
+  )
+  np.testing.assert_allclose(
+    cold.distance(pathway_logits, logits), hard, rtol=1e-5
+  )
+
+
+def test_better_odds_than_the_target():
+  task = tiny.distillation(axis_name=None, answer='odds', beta=0.1)
+  (found, sums), (own, _) = _gradients(task, None)
+  loss, means = _reference(task, tiny.target(), None)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+  assert all(np.any(g) for g in jax.tree.leaves(own))
+
+
+def test_odds_of_a_sure_answer_are_finite_and_still_pull():
+  task = tiny.distillation(answer='odds')
+  sure = jnp.array([[200.0, 0.0, -50.0]])
+  for logits in sure, sure - 100, sure[:, ::-1]:
+    distance = functools.partial(task.distance, logits=logits)
+    (value,), back = jax.vjp(distance, logits)
+    (slope,) = back(jnp.ones(1))
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(slope.min(), -0.5, rtol=1e-6)
+    np.testing.assert_allclose(slope.sum(), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'progress, share', [(0.0, 0.0), (0.1, 0.4), (0.25, 1.0), (0.9, 1.0)]
+)
+def test_beta_rises_from_zero(progress, share):
+  variables, frozen = _variables('gencnp'), (_target(), None)
+
+  def loss(task, *more):
+    value, _ = task.loss(
+      variables['params'],
+      variables['batch_stats'],
+      frozen,
+      (_IMAGES, _LABELS),
+      *more,
+    )
+    return float(value)
+
+  task = tiny.distillation(axis_name=None, beta=0.8, beta_warmup=0.25)
+  now = tiny.distillation(axis_name=None, beta=0.8 * share)
+  np.testing.assert_allclose(loss(task, progress), loss(now), rtol=1e-5)
+
+
 def test_distillation_rows_are_those_of_evaluation():
   """Running statistics, each image by itself, no loss that depends on others."""
   target = tiny.target()

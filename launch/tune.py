@@ -1,0 +1,112 @@
+"""Settings of GEN-CNP side by side, on held-out training images.
+
+  python launch/tune.py --target=runs/cifar                  # all groups
+  python launch/tune.py --target=runs/cifar --groups=answer
+
+Each row is a GEN-CNP of its own, distilled from the trained target of `--target`
+with what the row says changed, and measured on the validation images. Rows are
+workdirs in `--out`, skipped where they are done; results.csv has them all. The
+test images play no part.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+from gencnp_jax.report import Table
+from gencnp_jax.report.column import Column
+
+# What a row changes of the config's section `gencnp`, by group.
+_SHARP = {'distil_temperature': 0.25}
+_SHARP = {'distil_temperature': 0.25}
+_CLASS = _SHARP | {'class_input': True}
+_COLD = _CLASS | {'distil_temperature': 0.1}
+_MEAN = {'penalty_reduction': 'mean', 'layer_floor': 0.005}
+GROUPS = {
+  # What a pathway is asked to say.
+  'answer': {
+    'as printed': {},
+    'T .25': _SHARP,
+  },
+  # What is told to whom.
+  'form': {
+    'T .25, class': _SHARP | {'class_input': True},
+    'T .25, mixed': _SHARP | {'mix': 0.5},
+    'T .25, augmented': _SHARP | {'augment': True},
+  },
+  'class': {
+    'class weighed': _CLASS | {'beta': 1.0},
+    'class, bounds 3': _CLASS | {'beta': 1.0, 'lower': -3.0, 'upper': 3.0},
+    'class, T .1': _CLASS | {'beta': 1.0, 'distil_temperature': 0.1},
+  },
+  'penalty': {
+    'class, mean': _COLD | _MEAN | {'beta': 2.5},
+    'class, mean, beta 8': _COLD | _MEAN | {'beta': 8.0},
+    'class, mean, odds': _CLASS | _MEAN | {'beta': 2.5, 'answer': 'odds'},
+    'class, mean, rate 3': _COLD | _MEAN | {'beta': 2.5, 'learning_rate': 3e-3},
+  },
+}
+
+COLUMNS = (
+  Column('name', 'Changed', fmt='text'),
+  Column('firing_sparsity', 'Sparsity'),
+  Column('agreement', 'Agreement', 'higher'),
+  Column('increase_rate', 'ICr', 'higher'),
+  Column('mean_decrease_of_fallers', 'mDC*', 'lower'),
+  Column('within', 'acIOU', 'higher'),
+  Column('between', 'Between', 'lower'),
+  Column('swap', 'Swap leak', 'lower'),
+  Column('own', 'Own', 'higher'),
+  Column('disconnected', 'Disconnected', 'lower'),
+)
+
+
+def measure(name: str, changes: dict, options: argparse.Namespace) -> dict:
+  """Returns the row of one GEN-CNP, trained and measured where it is not."""
+  flags = [f'--config.gencnp.{key}={value}' for key, value in changes.items()]
+  workdir = options.out / name.replace(' ', '_')
+  results = workdir / 'evaluate' / 'results.json'
+  if not results.exists():
+    command = [
+      *(sys.executable, '-m', 'gencnp_jax.main'),
+      f'--config={options.config}',
+      f'--workdir={workdir}',
+      f'--config.target.workdir={options.target}',
+      '--config.stages=target,gencnp,evaluate',
+      '--config.evaluate.split=validation',
+      '--config.evaluate.methods=gencnp',
+      *flags,
+      *options.rest,
+    ]
+    with open(workdir.with_suffix('.log'), 'w') as log:
+      subprocess.run(command, stdout=log, stderr=log, check=True)
+  rows = json.loads(results.read_text())['rows']
+  row = next(row for row in rows if row['method'] == 'GEN-CNP')
+  return {**row, 'name': name, 'flags': ' '.join(flags)}
+
+
+def main() -> None:
+  """Prints a table a group, and writes all rows."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('--target', required=True, help='a trained workdir')
+  parser.add_argument('--config', default='configs/cifar.py')
+  parser.add_argument('--out', type=pathlib.Path, default='runs/tune')
+  parser.add_argument('--groups', default=','.join(GROUPS))
+  options, options.rest = parser.parse_known_args()
+  options.out.mkdir(parents=True, exist_ok=True)
+  for group in options.groups.split(','):
+    rows = []
+    for name, changes in GROUPS[group].items():
+      rows.append(measure(name, changes, options))
+      print(f'{group}, {name}: done', file=sys.stderr, flush=True)
+    table = Table(group, COLUMNS, rows)
+    print(f'{table.to_text()}\n', flush=True)
+    (options.out / f'{group}.csv').write_text(table.to_csv())
+
+
+if __name__ == '__main__':
+  main()
