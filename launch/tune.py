@@ -1,7 +1,7 @@
 """Settings of GEN-CNP side by side, on held-out training images.
 
   python launch/tune.py --target=runs/cifar                  # all groups
-  python launch/tune.py --target=runs/cifar --groups=answer
+  python launch/tune.py --target=runs/cifar --groups=answer --config.gencnp.epochs=2
 
 Each row is a GEN-CNP of its own, distilled from the trained target of `--target`
 with what the row says changed, and measured on the validation images. Rows are
@@ -20,32 +20,35 @@ from gencnp_jax.report.column import Column
 
 # What a row changes of the config's section `gencnp`, by group.
 _SHARP = {'distil_temperature': 0.25}
-_SHARP = {'distil_temperature': 0.25}
-_CLASS = _SHARP | {'class_input': True}
-_COLD = _CLASS | {'distil_temperature': 0.1}
-_MEAN = {'penalty_reduction': 'mean', 'layer_floor': 0.005}
+_CLASS = _SHARP | {'class_input': True, 'beta': 1.0}
+_MEAN = {
+  'class_input': True,
+  'penalty_reduction': 'mean',
+  'layer_floor': 0.005,
+  'beta': 2.5,
+}
+_ODDS = _MEAN | {'answer': 'odds'}
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
     'as printed': {},
     'T .25': _SHARP,
+    'T .25, mixed images': _SHARP | {'mix': 0.5},
   },
-  # What is told to whom.
-  'form': {
-    'T .25, class': _SHARP | {'class_input': True},
-    'T .25, mixed': _SHARP | {'mix': 0.5},
-    'T .25, augmented': _SHARP | {'augment': True},
-  },
+  # The PDN is told the class.
   'class': {
-    'class weighed': _CLASS | {'beta': 1.0},
-    'class, bounds 3': _CLASS | {'beta': 1.0, 'lower': -3.0, 'upper': 3.0},
-    'class, T .1': _CLASS | {'beta': 1.0, 'distil_temperature': 0.1},
+    'class, T .25': _CLASS,
+    'class, T .25, bounds 3': _CLASS | {'lower': -3.0, 'upper': 3.0},
+    'class, T .1': _CLASS | {'distil_temperature': 0.1},
+    'class, T .1, mean penalty': _MEAN | {'distil_temperature': 0.1},
   },
-  'penalty': {
-    'class, mean': _COLD | _MEAN | {'beta': 2.5},
-    'class, mean, beta 8': _COLD | _MEAN | {'beta': 8.0},
-    'class, mean, odds': _CLASS | _MEAN | {'beta': 2.5, 'answer': 'odds'},
-    'class, mean, rate 3': _COLD | _MEAN | {'beta': 2.5, 'learning_rate': 3e-3},
+  # Better odds than the target's, at a rising price of a neuron.
+  'odds': {
+    'odds, beta 2.5': _ODDS,
+    'odds, beta 7': _ODDS | {'beta': 7.0},
+    'odds, beta 30': _ODDS | {'beta': 30.0},
+    'odds, beta 200': _ODDS | {'beta': 200.0},
+    'odds, beta 100 rising': _ODDS | {'beta': 100.0, 'beta_warmup': 0.7},
   },
 }
 
@@ -80,7 +83,7 @@ def measure(name: str, changes: dict, options: argparse.Namespace) -> dict:
       *flags,
       *options.rest,
     ]
-    with open(workdir.with_suffix('.log'), 'w') as log:
+    with open(f'{workdir}.log', 'w') as log:
       subprocess.run(command, stdout=log, stderr=log, check=True)
   rows = json.loads(results.read_text())['rows']
   row = next(row for row in rows if row['method'] == 'GEN-CNP')
@@ -97,8 +100,13 @@ def main() -> None:
   parser.add_argument('--out', type=pathlib.Path, default='runs/tune')
   parser.add_argument('--groups', default=','.join(GROUPS))
   options, options.rest = parser.parse_known_args()
+  groups = options.groups.split(',')
+  if unknown := set(groups) - set(GROUPS):
+    parser.error(
+      f'no such groups: {sorted(unknown)}; there are {", ".join(GROUPS)}'
+    )
   options.out.mkdir(parents=True, exist_ok=True)
-  for group in options.groups.split(','):
+  for group in groups:
     rows = []
     for name, changes in GROUPS[group].items():
       rows.append(measure(name, changes, options))
