@@ -47,6 +47,8 @@ GROUPS = {
     'odds, beta 2.5': _ODDS,
     'odds, beta 7': _ODDS | {'beta': 7.0},
     'odds, beta 30': _ODDS | {'beta': 30.0},
+    'odds, beta 30, class not told': _ODDS
+    | {'beta': 30.0, 'class_input': False},
     'odds, beta 200': _ODDS | {'beta': 200.0},
     'odds, beta 100 rising': _ODDS | {'beta': 100.0, 'beta_warmup': 0.7},
   },
