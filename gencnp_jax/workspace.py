@@ -191,7 +191,9 @@ def load_explainer(
   activations = tuple(
     jax.ShapeDtypeStruct((1, *shape), jnp.float32) for shape in shapes
   )
-  classes = jnp.zeros((1, target.num_classes(image_shape)))
+  classes = None
+  if model.class_input:
+    classes = jnp.zeros((1, target.num_classes(image_shape)))
   like = jax.eval_shape(
     model.init, jax.random.key(0), activations, classes=classes
   )

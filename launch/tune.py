@@ -5,8 +5,8 @@
 
 Each row is a GEN-CNP of its own, distilled from the trained target of `--target`
 with what the row says changed, and measured on the validation images. Rows are
-workdirs in `--out`, skipped where they are done; results.csv has them all. The
-test images play no part.
+workdirs in `--out`, skipped where they are done, beside a table a group as CSV.
+The test images play no part.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _ODDS = _MEAN | {'answer': 'odds'}
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
-    'as printed': {},
+    'the default': {},
     'T .25': _SHARP,
     'T .25, mixed images': _SHARP | {'mix': 0.5},
   },
@@ -89,11 +89,11 @@ def measure(name: str, changes: dict, options: argparse.Namespace) -> dict:
       subprocess.run(command, stdout=log, stderr=log, check=True)
   rows = json.loads(results.read_text())['rows']
   row = next(row for row in rows if row['method'] == 'GEN-CNP')
-  return {**row, 'name': name, 'flags': ' '.join(flags)}
+  return {**row, 'name': name}
 
 
 def main() -> None:
-  """Prints a table a group, and writes all rows."""
+  """Prints a table a group, and writes it."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )

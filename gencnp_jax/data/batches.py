@@ -23,6 +23,18 @@ def _streams(seed: int | Int[Array, '']) -> Key[Array, '2']:
   return jax.random.split(jax.random.key(seed, impl='threefry2x32'))
 
 
+def _augmentation(
+  seed: int | Int[Array, ''], step: int | Int[Array, '']
+) -> Key[Array, '']:
+  """The key of a step's augmentation."""
+  return jax.random.fold_in(_streams(seed)[1], step)
+
+
+def _row_keys(key: Key[Array, ''], rows: Int[Array, ' b']) -> Key[Array, ' b']:
+  """A key for each row."""
+  return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+
+
 @functools.lru_cache(maxsize=4)
 def order(seed: int, epoch: int, n: int) -> Int32[np.ndarray, ' n']:
   """The order in which an epoch visits the training examples.
@@ -92,8 +104,7 @@ def draws(
     (down, right, mirrored): int32 [b] and int32 [b] in -pad..pad, the shift of
     the window on the image; bool [b].
   """
-  key = jax.random.fold_in(_streams(seed)[1], step)
-  keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, rows)
+  keys = _row_keys(_augmentation(seed, step), rows)
   bits = jax.vmap(lambda key: jax.random.bits(key, (3,), jnp.uint16))(keys)
   bits = bits.astype(jnp.int32)
   # Scaling 16 bits is uniform to 2 ** -16 and needs no rejection.
@@ -168,11 +179,9 @@ def mix(
   Returns:
     Array like images; uint8 is rounded.
   """
-  key = jax.random.fold_in(_streams(seed)[1], step)
   # A stream of its own beside that of `draws`.
-  keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(
-    jax.random.fold_in(key, _MIX), rows
-  )
+  key = jax.random.fold_in(_augmentation(seed, step), _MIX)
+  keys = _row_keys(key, rows)
   chosen, weight = jax.vmap(lambda key: jax.random.uniform(key, (2,)))(keys).T
   weight = jnp.where(chosen < share, weight, 1.0)[:, None, None, None]
   mixed = weight * images + (1 - weight) * others

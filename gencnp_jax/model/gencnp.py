@@ -109,8 +109,9 @@ class GenCNP(nn.Module):
         each image; read where there is `class_input`.
 
     Raises:
-      ValueError: no classes where they are read; kernel sizes that do not fit the maps, activations of another
-        rank, fields that are unknown or do not go together.
+      ValueError: no classes where they are read; kernel sizes that do not fit
+        the maps, activations of another rank, fields that are unknown or do
+        not go together.
     """
     self._check(classes)
     plan = self.plan([a.shape[1:] for a in activations])

@@ -129,7 +129,7 @@ class Distillation:
     """Returns fresh variables for a target and images like these."""
     target, _ = frozen
     logits, activations = target.record(images)
-    return self.model.init(key, activations, classes=one_hot(logits))
+    return self.model.init(key, activations, classes=_own_class(logits))
 
   def loss(
     self,
@@ -155,7 +155,7 @@ class Distillation:
       _variables(params, batch_stats),
       activations,
       train=True,
-      classes=one_hot(logits),
+      classes=_own_class(logits),
       mutable=['batch_stats'],
     )
     pathway_logits = target.masked(images, generated.masks, off)
@@ -218,7 +218,7 @@ class Distillation:
     variables, (target, off) = replicated
     logits, activations = target.record(images)
     generated = self.model.apply(
-      variables, activations, classes=one_hot(logits)
+      variables, activations, classes=_own_class(logits)
     )
     pathway_logits = target.masked(images, generated.masks, off)
     agree = pathway_logits.argmax(-1) == logits.argmax(-1)
@@ -242,8 +242,8 @@ def _odds(logits: jax.Array, classes: jax.Array) -> jax.Array:
   return jnp.where(own, logits, 0).sum(-1) - others
 
 
-def one_hot(logits: jax.Array) -> jax.Array:
-  """Returns the target's own class of each image, `[n, classes]`."""
+def _own_class(logits: jax.Array) -> jax.Array:
+  """Returns the target's own class of each image, one-hot `[n, classes]`."""
   return jax.nn.one_hot(logits.argmax(-1), logits.shape[-1])
 
 
