@@ -90,8 +90,15 @@ def validate(config: ml_collections.ConfigDict) -> None:
     _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
   one_of('config.gencnp.answer', gencnp.answer, tasks.ANSWERS)
   _check_range('gencnp.distil_temperature', gencnp.distil_temperature, *_DISTIL)
-  for field in ('beta_warmup', 'mix'):
+  one_of('config.gencnp.swap', gencnp.swap, tasks.SWAPS)
+  for field in ('beta_warmup', 'mix', 'cut'):
     _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
+  _check(
+    'gencnp.cut_range',
+    tuple(gencnp.cut_range),
+    lambda v: len(v) == 2 and all(map(_open_share, v)) and v[0] <= v[1],
+    'two shares between 0 and 1, the lower first',
+  )
   for field in ('hidden', 'num_fc'):
     _check(f'gencnp.{field}', gencnp[field], _positive, 'at least 1')
   _check('gencnp.num_fc', gencnp.num_fc, lambda v: v <= _DEPTH, 'at most 100')

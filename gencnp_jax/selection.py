@@ -5,6 +5,7 @@ One global cut over all layers of an image, exact for any number of ties.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -92,6 +93,59 @@ def above_kth(
   rows = _ordered_bits(pathway.flat(scores))
   on = rows > _kth_largest(rows, k)[:, None]
   return pathway.split(on, [s.shape[1:] for s in scores])
+
+
+def kth_score(scores: Sequence[jax.Array], k: jax.Array) -> jax.Array:
+  """Returns the k-th highest score of each image, over all layers at once.
+
+  Args:
+    scores: per layer, float32 `[n, ...]`, no NaN.
+    k: from 1 to all; an integer or int32 `[n]`.
+
+  Returns:
+    float32 `[n]`.
+  """
+  bits = _kth_largest(_ordered_bits(pathway.flat(scores)), k)
+  sign = jnp.uint32(1 << 31)
+  bits = jnp.where(bits >= sign, bits ^ sign, ~bits)
+  return jax.lax.bitcast_convert_type(bits, jnp.float32)
+
+
+def top_share(scores: jax.Array, share: float) -> jax.Array:
+  """Returns the top share of each image's scores of one layer.
+
+  Args:
+    scores: float32 `[n, ...]`, no NaN.
+    share: in (0, 1]; at least one neuron is taken, and a broken one more.
+
+  Returns:
+    bool `[n, ...]`.
+  """
+  rows = scores.reshape(scores.shape[0], -1)
+  # Rounded first: .07 * 100 is a little more than 7.
+  count = max(1, math.ceil(round(share * rows.shape[1], 6)))
+  # One draw for all images, or a tie would depend on an image's row.
+  index = jnp.zeros(rows.shape[0], jnp.int32)
+  (top,), _ = keep_top((rows,), count, jnp.int32(0), index)
+  return top.reshape(scores.shape)
+
+
+def raised(
+  scores: Sequence[jax.Array], first: Sequence[jax.Array]
+) -> tuple[jax.Array, ...]:
+  """Raises the scores of some neurons above those of all others of an image.
+
+  Args:
+    scores: per layer, float32 `[n, ...]`, no NaN.
+    first: per layer bool `[n, ...]`, the neurons to raise.
+
+  Returns:
+    Per layer float32 `[n, ...]`.
+  """
+  rows, chosen = pathway.flat(scores), pathway.flat(first)
+  above = 2 * jnp.abs(rows).max(1, keepdims=True) + 1
+  rows = jnp.where(chosen, rows + above, rows)
+  return pathway.split(rows, [s.shape[1:] for s in scores])
 
 
 def _ordered_bits(x: jax.Array) -> jax.Array:

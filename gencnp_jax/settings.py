@@ -96,6 +96,9 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.answer = 'probabilities'  # Of the target; or odds (ours).
   gencnp.distil_temperature = 1.0  # Of the target's answer; < 1 sharpens it.
   gencnp.beta_warmup = 0.0  # Share of the run in which beta rises from 0.
+  gencnp.swap = 'uniform'  # What gamma's term asks: uniform or odds.
+  gencnp.cut = 0.0  # Share of images cut at a sparsity of cut_range.
+  gencnp.cut_range = (0.7, 0.99)
   gencnp.penalty_reduction = 'layer_mean'  # layer_mean, mean or sum.
   gencnp.off = 'zero'  # What stands in for an off neuron: zero or mean.
   gencnp.augment = False  # Distil on images as they are explained.

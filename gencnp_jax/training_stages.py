@@ -93,6 +93,9 @@ def distil(
     answer=section.answer,
     distil_temperature=section.distil_temperature,
     beta_warmup=section.beta_warmup,
+    cut=section.cut,
+    cut_range=tuple(section.cut_range),
+    swap=section.swap,
   )
   frozen = (target, off)
   _train(config, section, directory, 'gencnp', task, frozen, loaded, about)

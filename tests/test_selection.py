@@ -127,6 +127,23 @@ def test_draws_depend_on_seed_and_image_index_alone():
   assert (np.asarray(_keep(rows, 5, 4, index)[0]) != on).any()
 
 
+@pytest.mark.parametrize('k', [1, 5, 17])
+def test_kth_score_is_that_of_the_sorted_row(k):
+  rng = np.random.default_rng(k)
+  rows = rng.normal(size=(6, N)).astype(np.float32)
+  rows[:, :4] = [0.0, -0.0, 1e-38, -np.inf]
+  scores = (rows[:, :12].reshape(-1, 3, 2, 2), rows[:, 12:])
+  expected = -np.sort(-rows, axis=1)
+  np.testing.assert_array_equal(
+    selection.kth_score(scores, k), expected[:, k - 1]
+  )
+  # Each image at its own place.
+  each = np.array([1, 2, 3, 9, 16, 17], np.int32)
+  np.testing.assert_array_equal(
+    selection.kth_score(scores, each), expected[range(6), each - 1]
+  )
+
+
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_scores_of_half_precision(dtype):
   rows = jax.random.normal(jax.random.key(0), (2, N)).astype(dtype)

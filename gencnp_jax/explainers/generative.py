@@ -37,7 +37,7 @@ class Generative(Explainer):
     sparsity: None for each image its own: what the masks have on, or above one
       half where they are soft. A share in (0, 1) keeps the top
       `max(1, round((1 - sparsity) * N))` scores of each image's N neurons,
-      over all layers at once; a layer floor plays no part in it.
+      over all layers at once, a layer floor's before the others.
     seed: of the draw among neurons of equal score.
   """
 
@@ -66,8 +66,8 @@ class Generative(Explainer):
       class_to_explain(logits, classes), logits.shape[-1]
     )
     generated = self.model.apply(self.variables, activations, classes=explained)
-    scores = generated.scores
+    order = generated.order
     if self.sparsity is not None:
-      return cut(Scored(logits, scores), self.sparsity, self.seed, index)
+      return cut(Scored(logits, order), self.sparsity, self.seed, index)
     tied = jnp.zeros(images.shape[0])
-    return Pathways(logits, generated.pathways, scores, tied)
+    return Pathways(logits, generated.pathways, order, tied)

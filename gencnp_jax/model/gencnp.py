@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,11 +31,14 @@ class Generated:
     scores: D, float32, the signed scores before quantisation, shaped likewise.
     importance: the PDN's output, `[n, h', w', c_i]` (`[n, c_i]`); without
       embedders shaped like the activations.
+    order: D, and above all of an image the neurons of the layer floor: what a
+      cut at a number of neurons goes by.
   """
 
   masks: tuple[jax.Array, ...]
   scores: tuple[jax.Array, ...]
   importance: tuple[jax.Array, ...]
+  order: tuple[jax.Array, ...]
 
   @property
   def pathways(self) -> tuple[jax.Array, ...]:
@@ -99,6 +101,7 @@ class GenCNP(nn.Module):
     activations: Sequence[jax.Array],
     train: bool = False,
     classes: jax.Array | None = None,
+    kept: jax.Array | None = None,
   ) -> Generated:
     """Generates pathways.
 
@@ -107,6 +110,9 @@ class GenCNP(nn.Module):
       train: use batch statistics and update the running ones.
       classes: float `[n, classes]`, one-hot, the class that is explained of
         each image; read where there is `class_input`.
+      kept: int32 `[n]`, of each image how many neurons stay on, those of the
+        highest scores over all layers at once, a layer floor's first (a tie at
+        the cut is off), or 0 for DAQ's own cut. None is 0 for all.
 
     Raises:
       ValueError: no classes where they are read; kernel sizes that do not fit
@@ -123,8 +129,21 @@ class GenCNP(nn.Module):
       rpd(e, train).astype(jnp.float32)
       for (_, rpd), e in zip(blocks, importance)
     )
-    masks = tuple(self._binarise(i, d) for i, d in enumerate(scores))
-    return Generated(masks, scores, importance)
+    floor, order = self._floor(scores)
+    cut = None
+    if kept is not None:
+      cut = jax.lax.stop_gradient(selection.kth_score(order, kept + 1))
+    masks = []
+    for i, d in enumerate(scores):
+      mask = self._binarise(i, d, cut, kept)
+      if floor is not None:
+        always = floor[i]
+        if cut is not None:  # One within the floor leaves a part of it.
+          always &= _of_rows(kept == 0, d) | (order[i] > _of_rows(cut, d))
+        # The gradient stays DAQ's: the floor only adds neurons to the forward.
+        mask += jax.lax.stop_gradient(always * (1 - mask))
+      masks.append(mask)
+    return Generated(tuple(masks), scores, importance, order)
 
   def _check(self, classes) -> None:
     for field, known in ('embedders', EMBEDDERS), ('quantiser', QUANTISERS):
@@ -234,31 +253,35 @@ class GenCNP(nn.Module):
       make(name=f'pdn_{i}')((p,), classes)[0] for i, p in enumerate(patterns)
     )
 
-  def _binarise(self, layer: int, scores: jax.Array) -> jax.Array:
-    if self.quantiser == 'sigmoid':
-      return nn.sigmoid(scores)
+  def _binarise(self, layer: int, scores, cut, kept) -> jax.Array:
     lower, upper = self.lower, self.upper
     if self.learn_bounds:
       bounds = self.param(
         f'bounds_{layer}', lambda _: jnp.asarray([lower, upper], jnp.float32)
       )
       lower, upper = bounds[0], jnp.maximum(bounds[1], bounds[0] + _GAP)
-    masks = daq(
+    soft = self.quantiser == 'sigmoid'
+    if cut is not None:
+      # The cut comes to lie where the quantiser has its own.
+      middle = 0.0 if soft else (lower + upper) / 2
+      scores += _of_rows(jnp.where(kept > 0, middle - cut, 0), scores)
+    if soft:
+      return nn.sigmoid(scores)
+    return daq(
       scores, lower, upper, sigma=self.sigma, temperature=self.temperature
     )
+
+  def _floor(self, scores) -> tuple[Any, tuple[jax.Array, ...]]:
+    """Returns the neurons that always fire, or None, and the order of a cut."""
     if not self.layer_floor:
-      return masks
-    # The gradient stays DAQ's: the floor only adds neurons to the forward.
-    floor = _top_share(jax.lax.stop_gradient(scores), self.layer_floor)
-    return masks + jax.lax.stop_gradient(floor * (1 - masks))
+      return None, scores
+    floor = tuple(
+      selection.top_share(jax.lax.stop_gradient(d), self.layer_floor)
+      for d in scores
+    )
+    return floor, selection.raised(scores, floor)
 
 
-def _top_share(scores: jax.Array, share: float) -> jax.Array:
-  """Returns {0, 1} for the top share of each image's scores."""
-  rows = scores.reshape(scores.shape[0], -1)
-  # Rounded first: .07 * 100 is a little more than 7.
-  count = max(1, math.ceil(round(share * rows.shape[1], 6)))
-  # One draw for all images, or a tie would depend on an image's row.
-  index = jnp.zeros(rows.shape[0], jnp.int32)
-  (top,), _ = selection.keep_top((rows,), count, jnp.int32(0), index)
-  return top.reshape(scores.shape).astype(scores.dtype)
+def _of_rows(values: jax.Array, like: jax.Array) -> jax.Array:
+  """Gives one value a row the rank of an array of rows."""
+  return values.reshape(-1, *[1] * (like.ndim - 1))

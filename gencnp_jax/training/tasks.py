@@ -22,6 +22,9 @@ from gencnp_jax.target import Preprocess, Target
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 REDUCTIONS = ('layer_mean', 'mean', 'sum')
 ANSWERS = ('probabilities', 'odds')
+SWAPS = ('uniform', 'odds')
+# Its multiples fall evenly into [0, 1), modulo 1.
+_GOLDEN = 0.6180339887
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +117,14 @@ class Distillation:
     distil_temperature: T of the target's answer. 1 is the paper's: a pathway
       is to say what the target says, as surely; below 1, more surely.
     beta_warmup: share of the run over which beta rises from 0 (ours).
+    cut: share of the images whose pathway is not DAQ's own but cut from its
+      scores at a firing sparsity in `cut_range` (ours): scores that are good at
+      any. There is no penalty on them.
+    cut_range: the lowest and the highest of these sparsities. The share that
+      is kept is spread evenly in its logarithm.
+    swap: what is asked of the swap: 'uniform', as above; 'odds' (ours):
+      X' is to be given X's class at no more than even odds,
+      `-log(1 - p)`, and may keep its own.
   """
 
   model: nn.Module
@@ -124,6 +135,9 @@ class Distillation:
   answer: str = 'probabilities'
   distil_temperature: float = 1.0
   beta_warmup: float = 0.0
+  cut: float = 0.0
+  cut_range: tuple[float, float] = (0.7, 0.99)
+  swap: str = 'uniform'
 
   def init(self, key: jax.Array, frozen: Any, images: jax.Array) -> Any:
     """Returns fresh variables for a target and images like these."""
@@ -151,27 +165,37 @@ class Distillation:
     target, off = jax.lax.stop_gradient(frozen)
     images, _ = batch
     logits, activations = target.record(images)
+    kept = self._kept(activations) if self.cut else None
     generated, new = self.model.apply(
       _variables(params, batch_stats),
       activations,
       train=True,
       classes=_own_class(logits),
+      kept=kept,
       mutable=['batch_stats'],
     )
     pathway_logits = target.masked(images, generated.masks, off)
     distillation = self.distance(pathway_logits, logits)
     penalty = self.penalty(generated.masks)
-    beta = self.beta
+    own = jnp.ones(len(images)) if kept is None else kept == 0
+    beta = self.beta * own
     if self.beta_warmup:
       beta *= jnp.minimum(progress / self.beta_warmup, 1.0)
     losses = self.alpha * distillation + beta * penalty
     classes = logits.argmax(-1)
-    sums = {
-      'distillation': distillation,
-      'penalty': penalty,
-      'agreement': pathway_logits.argmax(-1) == classes,
-      'firing_sparsity': pathway.firing_sparsity(generated.pathways),
-    }
+    agree = pathway_logits.argmax(-1) == classes
+    sums = _sum_all(
+      {
+        'distillation': distillation,
+        'penalty': penalty,
+        'agreement': agree,
+        'firing_sparsity': pathway.firing_sparsity(generated.pathways),
+      },
+      own,
+    )
+    rows = {}
+    if self.cut:
+      sums |= _sum_all({'agreement_of_cuts': agree}, ~own)
     if self.gamma:
       others, other_classes = (
         devices.next_row(images),
@@ -179,14 +203,31 @@ class Distillation:
       )
       swapped = target.masked(others, generated.masks, off)
       differ = (other_classes != classes).astype(jnp.float32)
-      uniform = -jax.nn.log_softmax(swapped).mean(-1)
+      if self.swap == 'odds':
+        undecided = -jax.nn.log_sigmoid(-_odds(swapped, classes))
+      else:
+        undecided = -jax.nn.log_softmax(swapped).mean(-1)
       # A mean over the pairs that differ; the losses' mean divides by all.
       share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
-      losses += self.gamma * uniform * differ / share
+      losses += self.gamma * undecided * differ / share
       leaks = (swapped.argmax(-1) == classes) & (differ > 0)
-      sums['swap_leakage'] = leaks / share
-    sums['loss'] = losses
-    return losses.mean(), (new['batch_stats'], _sum_all(sums))
+      rows['swap_leakage'] = leaks / share
+    sums |= _sum_all(rows | {'loss': losses})
+    return losses.mean(), (new['batch_stats'], sums)
+
+  def _kept(self, activations) -> jax.Array:
+    """Returns how many neurons stay on of each row, int32 `[n]`; 0 for DAQ's cut.
+
+    A row's place in the global batch decides, by a sequence that is even over
+    any stretch of it: no draw, and images come in random order.
+    """
+    neurons = pathway.neuron_count([a.shape[1:] for a in activations])
+    rows = devices.global_row_numbers(activations[0].shape[0])
+    place = (rows + 0.5) * _GOLDEN % 1.0
+    most, least = (jnp.log(1 - s) for s in self.cut_range)
+    share = jnp.exp(most + (least - most) * place / self.cut)
+    kept = jnp.clip(jnp.round(share * neurons), 1, neurons - 1)
+    return jnp.where(place < self.cut, kept, 0).astype(jnp.int32)
 
   def distance(self, pathway_logits: jax.Array, logits: jax.Array) -> jax.Array:
     """Returns how far a pathway's answer is from the target's, `[n]` (Eq. 2)."""
@@ -251,9 +292,12 @@ def _variables(params: Any, batch_stats: Any) -> dict[str, Any]:
   return {'params': params, 'batch_stats': batch_stats}
 
 
-def _sum_all(rows: dict[str, jax.Array]) -> Sums:
-  """Turns per-image values into (sum, count) pairs."""
+def _sum_all(rows: dict[str, jax.Array], where: Any = True) -> Sums:
+  """Turns per-image values into (sum, count) pairs, of the rows that count."""
   return {
-    key: (v.astype(jnp.float32).sum(), jnp.float32(v.shape[0]))
+    key: (
+      jnp.where(where, v.astype(jnp.float32), 0).sum(),
+      jnp.broadcast_to(where, v.shape).sum(dtype=jnp.float32),
+    )
     for key, v in rows.items()
   }

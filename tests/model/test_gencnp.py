@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gencnp_jax.model import GenCNP
+from gencnp_jax.model.daq import daq
 from gencnp_jax.model.pdn import PDN
 from tests.model import tiny
 from tests.reference import daq as daq_reference
@@ -199,6 +200,96 @@ def test_layer_floor_counts_without_rounding_up_twice(floor, neurons, count):
   )
   (mask,) = generated.masks
   np.testing.assert_array_equal(mask.sum(1), [count, count])
+
+
+# Cut at a number of neurons.
+
+
+@pytest.mark.parametrize(
+  'options',
+  [
+    {},
+    {'lower': -0.5, 'upper': 2.0},
+    {'learn_bounds': True},
+    {'layer_floor': 0.1},  # 5, 1 and 1 neuron: more than is kept of row 1.
+  ],
+  ids=str,
+)
+def test_kept_neurons_are_the_top_over_all_layers(options):
+  """Rows with 0 keep DAQ's own cut; the others keep a number, by the scores."""
+  module, variables = tiny.init(**options)
+  activations = tiny.activations()
+  kept = jnp.array([0, 1, 9, 0])
+  apply = tiny.jit(module.apply)
+  own = apply(variables, activations)
+  cut = apply(variables, activations, kept=kept)
+  for name in 'scores', 'importance', 'order':
+    jax.tree.map(
+      np.testing.assert_array_equal, getattr(own, name), getattr(cut, name)
+    )
+  rows, plain, order = (
+    np.concatenate([np.asarray(m).reshape(4, -1) for m in masks], 1)
+    for masks in (cut.masks, own.masks, cut.order)
+  )
+  for row, count in enumerate(kept):
+    if count:
+      expected = np.zeros(rows.shape[1])
+      expected[np.argsort(order[row])[-count:]] = 1
+    else:
+      expected = plain[row]
+    np.testing.assert_array_equal(rows[row], expected)
+
+
+def test_kept_neurons_of_soft_masks():
+  module, variables = tiny.init(quantiser='sigmoid')
+  kept = jnp.array([0, 1, 9, 30])
+  apply = tiny.jit(module.apply)
+  soft = apply(variables, tiny.activations(), kept=kept)
+  counts = sum(p.sum((1, 2, 3) if p.ndim == 4 else 1) for p in soft.pathways)
+  np.testing.assert_array_equal(counts[1:], kept[1:])
+  plain = apply(variables, tiny.activations())
+  for mask, own in zip(soft.masks, plain.masks):
+    assert mask.min() > 0 and mask.max() < 1
+    np.testing.assert_array_equal(mask[0], own[0])
+
+
+def test_the_slope_of_a_cut_is_daqs_by_the_distance_from_the_cut():
+  module, variables = tiny.init(lower=-1.0, upper=2.0)
+  activations = tiny.activations()
+  kept = jnp.array([0, 3, 9, 30])
+
+  def masks(params, by_hand):
+    generated, _ = module.apply(
+      {**variables, 'params': params},
+      activations,
+      train=True,
+      kept=None if by_hand else kept,
+      mutable=['batch_stats'],
+    )
+    if not by_hand:
+      return generated.masks
+    scores = np.concatenate(
+      [jax.lax.stop_gradient(s).reshape(4, -1) for s in generated.scores], 1
+    )
+    cuts = -np.sort(-scores, axis=1)[np.arange(4), kept]
+    cuts[0] = 0.5  # Its own: the middle of the bounds.
+    return [
+      daq(s - cuts.reshape(4, *[1] * (s.ndim - 1)) + 0.5, -1.0, 2.0)
+      for s in generated.scores
+    ]
+
+  def gradient(by_hand):
+    return jax.grad(lambda params: tiny.spread(masks(params, by_hand)))(
+      variables['params']
+    )
+
+  found = gradient(False)
+  assert all(np.any(g) for g in jax.tree.leaves(found))
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+    found,
+    gradient(True),
+  )
 
 
 # Options.

@@ -35,7 +35,7 @@ def init(shapes=SHAPES, **options):
   return module, variables
 
 
-def _spread(masks, seed=2):
+def spread(masks, seed=2):
   """A weighted sum of all neurons, for a gradient that reaches each."""
   rng = np.random.default_rng(seed)
   weights = [jnp.asarray(rng.normal(size=m.shape), jnp.float32) for m in masks]
@@ -52,7 +52,7 @@ def step(module, variables, activations, axis_name=None):
       train=True,
       mutable=['batch_stats'],
     )
-    return _spread([m.mean(0) for m in generated.masks]), (generated, new)
+    return spread([m.mean(0) for m in generated.masks]), (generated, new)
 
   (_, (generated, new)), grads = jax.value_and_grad(loss, has_aux=True)(
     variables['params']

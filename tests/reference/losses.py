@@ -35,7 +35,20 @@ def penalty(masks, reduction):
   return total
 
 
-def distillation(logits, pathway_logits, swapped_logits, masks, task):
+def kept(rows, neurons, share, sparsities):
+  """How many neurons stay on of each row of a batch, 0 for DAQ's own cut."""
+  counts = []
+  for row in range(rows):
+    place = (row + 0.5) * (math.sqrt(5) - 1) / 2 % 1
+    most, least = (math.log(1 - s) for s in sparsities)
+    on = math.exp(most + (least - most) * place / share) * neurons
+    counts.append(max(1, round(on)) if place < share else 0)
+  return counts
+
+
+def distillation(
+  logits, pathway_logits, swapped_logits, masks, task, counts=None
+):
   """Eq. 2 and 3 and the swap term.
 
   Args:
@@ -43,23 +56,29 @@ def distillation(logits, pathway_logits, swapped_logits, masks, task):
     pathway_logits: H(X; P * A).
     swapped_logits: row r is the NEXT image under the pathway of image r.
     masks: P, a tuple of arrays [n, ...].
-    task: with alpha, beta, gamma, penalty_reduction, answer,
+    task: with alpha, beta, gamma, penalty_reduction, answer, swap,
       distil_temperature.
+    counts: of each image the neurons that a cut keeps, 0 for its own pathway;
+      None for no cut.
 
   Returns:
-    (loss, means by name).
+    (loss, means by name): of the own pathways, but for the loss, the leakage
+    and 'agreement_of_cuts'.
   """
   n = len(logits)
   classes = [int(np.argmax(row)) for row in logits]
   of_image = [tuple(m[r] for m in masks) for r in range(n)]
-  means = {
+  own = {
     'distillation': 0.0,
     'penalty': 0.0,
     'agreement': 0.0,
     'firing_sparsity': 0.0,
   }
-  pairs, uniform, leaks = 0, 0.0, 0
+  pairs, asked, leaks = 0, 0.0, 0
+  of_cuts = {'distillation': 0.0, 'agreement': 0.0}
+  own_rows = [r for r in range(n) if not (counts and counts[r])]
   for r in range(n):
+    means = own if r in own_rows else of_cuts
     wanted = np.asarray(logits[r], np.float64) / task.distil_temperature
     teacher = np.exp(log_softmax(wanted))
     if task.answer == 'odds':
@@ -69,20 +88,28 @@ def distillation(logits, pathway_logits, swapped_logits, masks, task):
       means['distillation'] += math.log1p(math.exp(-gain))
     else:
       means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
-    means['penalty'] += penalty(of_image[r], task.penalty_reduction)
     means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
-    # A soft mask is on above one half.
-    on = [p for mask in of_image[r] for p in mask.ravel()]
-    means['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
+    if r in own_rows:
+      own['penalty'] += penalty(of_image[r], task.penalty_reduction)
+      # A soft mask is on above one half.
+      on = [p for mask in of_image[r] for p in mask.ravel()]
+      own['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
     if classes[(r + 1) % n] != classes[r]:
       pairs += 1
-      uniform -= log_softmax(swapped_logits[r]).mean()
+      if task.swap == 'odds':
+        p = math.exp(log_softmax(swapped_logits[r])[classes[r]])
+        asked -= math.log(1 - p)
+      else:
+        asked -= log_softmax(swapped_logits[r]).mean()
       leaks += int(np.argmax(swapped_logits[r])) == classes[r]
-  means = {key: float(value) / n for key, value in means.items()}
-  loss = task.alpha * means['distillation'] + task.beta * means['penalty']
+  said = own['distillation'] + of_cuts['distillation']
+  loss = (task.alpha * said + task.beta * own['penalty']) / n
+  means = {key: float(value) / len(own_rows) for key, value in own.items()}
+  if counts:
+    means['agreement_of_cuts'] = of_cuts['agreement'] / (n - len(own_rows))
   if task.gamma:
     means['swap_leakage'] = leaks / max(pairs, 1)
-    loss += task.gamma * uniform / max(pairs, 1)
+    loss += task.gamma * asked / max(pairs, 1)
   means['loss'] = loss
   return loss, means
 

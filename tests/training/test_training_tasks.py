@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -59,10 +60,13 @@ def _on_all_devices(task, frozen, variables):
   )
 
 
-def _assert_means(sums, expected):
+def _assert_means(sums, expected, counts=()):
   assert sums.keys() == expected.keys()
+  cut = sum(count > 0 for count in counts)
+  of_all = ('loss', 'accuracy', 'swap_leakage')
   for key, (value, count) in sums.items():
-    assert float(count) == len(_IMAGES), key
+    rows = len(_IMAGES) - (0 if key in of_all else cut)
+    assert float(count) == (cut if key == 'agreement_of_cuts' else rows), key
     np.testing.assert_allclose(
       float(value) / float(count),
       expected[key],
@@ -117,15 +121,16 @@ def test_penalty(reduction):
   np.testing.assert_allclose(task.penalty(masks), expected, rtol=1e-5)
 
 
-def _reference(task, target, off):
+def _reference(task, target, off, counts=None):
   """The formula on what one device computes for the whole batch."""
+  kept = counts and jnp.asarray(counts)
 
   @jax.jit
   def run(variables, target, images):
     logits, activations = target.record(images)
     model = task.model.clone(axis_name=None)
     generated, _ = model.apply(
-      variables, activations, train=True, mutable=['batch_stats']
+      variables, activations, train=True, kept=kept, mutable=['batch_stats']
     )
     others = jnp.concatenate([images[1:], images[:1]])
     return (
@@ -137,7 +142,7 @@ def _reference(task, target, off):
 
   found = run(_variables('gencnp'), target, _IMAGES)
   *logits, masks = jax.tree.map(np.asarray, found)
-  return losses.distillation(*logits, masks, task)
+  return losses.distillation(*logits, masks, task, counts)
 
 
 def test_distillation_with_the_swap_term_over_four_devices():
@@ -152,6 +157,26 @@ def test_distillation_with_the_swap_term_over_four_devices():
   loss, means = _reference(task, target, None)
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
+
+
+@pytest.mark.parametrize('swap', tasks.SWAPS)
+def test_cuts_of_a_share_of_the_images_over_four_devices(swap):
+  """Which rows are cut, and where, depends on the row of the GLOBAL batch."""
+  target = tiny.target()
+  sparsities = (0.3, 0.9)
+  task = tiny.distillation(
+    alpha=0.7, beta=0.2, gamma=1.5, cut=0.5, cut_range=sparsities, swap=swap
+  )
+  shapes = target.activation_shapes((8, 8, 3))
+  neurons = sum(math.prod(shape) for shape in shapes)
+  counts = losses.kept(len(_IMAGES), neurons, 0.5, sparsities)
+  chosen = [count for count in counts if count]
+  assert len(chosen) == 4
+  assert 0.1 * neurons <= min(chosen) < max(chosen) <= 0.7 * neurons
+  found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
+  loss, means = _reference(task, target, None, counts)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means, counts)
 
 
 def test_no_pair_of_different_classes_is_no_error():
