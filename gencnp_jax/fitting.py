@@ -120,7 +120,8 @@ def _check_size(target, images, config, memory_gb: float | None) -> None:
   model = workspace.build_gencnp(section.to_dict(), config.dtype, None)
   batch = devices.share(section.batch_size, 'config batch_size')
   moments = 2 if section.optimiser == 'adam' else int(section.momentum > 0)
-  size = size_lib.measure(model, shapes, batch, moments)
+  classes = target.num_classes(images.shape[1:])
+  size = size_lib.measure(model, shapes, batch, moments, classes)
   limit = _SHARE * memory.device_bytes()
   if memory_gb is not None:
     if not memory_gb > 0:
@@ -139,7 +140,9 @@ def _check_size(target, images, config, memory_gb: float | None) -> None:
   # The batch of a device is its share of the config's.
   per_device = section.batch_size // batch
   remedies = []
-  for changes, fits in size_lib.smaller(model, shapes, batch, moments, limit):
+  for changes, fits in size_lib.smaller(
+    model, shapes, batch, moments, limit, classes
+  ):
     if 'batch_size' in changes:
       changes = changes | {'batch_size': changes['batch_size'] * per_device}
     words = ', '.join(f'{k}={v}' for k, v in changes.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gencnp_jax import explainers
+from gencnp_jax import explainers, settings
 
 TABLE_4 = {
   ('cifar10', 'alexnet'): (1.0, 0.05, 1e-4),
@@ -24,23 +24,6 @@ def full(config: Any) -> None:
   config.experiments.names = 'all'
 
 
-def odds(config: Any) -> None:
-  """Pathways that are surer than the target, and are told the class (ours).
-
-  What led on the validation images (`launch/tune.py`, docs/results).
-
-  Args:
-    config: its target is chosen.
-  """
-  section = config.gencnp
-  section.answer = 'odds'
-  section.class_input = True
-  section.penalty_reduction = 'mean'
-  section.beta = 30.0
-  section.layer_floor = 0.005  # The mean over all neurons may empty a layer.
-  section.epochs = 6.0
-
-
 def paper(config: Any, data: str) -> None:
   """Table 4's values for the config's target, and a reading of its penalty.
 
@@ -52,6 +35,7 @@ def paper(config: Any, data: str) -> None:
     data: 'cifar10' or 'imagenet'.
   """
   values = TABLE_4[data, config.target.model]
+  settings.eq2(config)
   section = config.gencnp
   section.alpha, section.beta, section.learning_rate = values
   section.penalty_reduction = 'mean'

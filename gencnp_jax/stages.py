@@ -58,7 +58,7 @@ def run(config: Any, path: epath.PathLike) -> None:
       directory,
       config.to_dict(),
       settings.FREE,
-      settings.defaults().to_dict(),
+      settings.before().to_dict(),
     )
     this = Run(
       config, directory, _Lazy(lambda: data.load(config.data, config.seed))

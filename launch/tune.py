@@ -31,7 +31,7 @@ _ODDS = _MEAN | {'answer': 'odds'}
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
-    'the default': {},
+    'Eq. 2': {},
     'T .25': _SHARP,
     'T .25, mixed images': _SHARP | {'mix': 0.5},
   },
@@ -98,7 +98,7 @@ def main() -> None:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--target', required=True, help='a trained workdir')
-  parser.add_argument('--config', default='configs/cifar.py')
+  parser.add_argument('--config', default='configs/cifar.py:eq2')
   parser.add_argument('--out', type=pathlib.Path, default='runs/tune')
   parser.add_argument('--groups', default=','.join(GROUPS))
   options, options.rest = parser.parse_known_args()

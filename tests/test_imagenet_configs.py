@@ -25,7 +25,8 @@ def combinations(name):
   module = load(name)
   for count in range(len(module.WORDS) + 1):
     for words in itertools.combinations(module.WORDS, count):
-      if not {'alexnet', 'vgg11'} <= set(words):
+      groups = settings.MODELS, settings.OBJECTIVES
+      if all(len(set(group) & set(words)) < 2 for group in groups):
         yield module.get_config(','.join(words)), set(words)
 
 
@@ -42,8 +43,8 @@ def test_every_set_of_words_is_legal_and_has_a_workdir_of_its_own(name):
     trained = frozenset(words - {'alexnet', 'full'})
     names.setdefault(config.name, set()).add(trained)
   assert all(len(variants) == 1 for variants in names.values())
-  words = set(load(name).WORDS) - {'alexnet', 'full'}
-  assert len(names) == 2 ** len(words)
+  others = set(load(name).WORDS) - {'alexnet', 'full', 'eq2', 'paper'}
+  assert len(names) == 3 * 2 ** len(others)
 
 
 @BOTH
@@ -55,8 +56,12 @@ def test_each_word_does_what_it_says_whatever_stands_beside_it(name):
     assert config.target.augment == (not paper)
     assert (config.target.weight_decay == 0) == paper
     assert (config.data.validation_share == 0) == paper
+    gencnp = config.gencnp
+    of_paper = bool(words & {'eq2', 'paper'})
+    assert gencnp.answer == ('probabilities' if of_paper else 'odds')
+    assert gencnp.class_input == (not of_paper)
+    assert (gencnp.layer_floor == 0) == of_paper
     if paper:
-      gencnp = config.gencnp
       # Table 4.
       assert (gencnp.alpha, gencnp.beta) == (1.0, 0.005)
       assert gencnp.learning_rate == (5e-3 if vgg11 else 1e-3)

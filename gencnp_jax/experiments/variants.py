@@ -44,7 +44,7 @@ def trained(run: Run, name: str, **changes: Any) -> explainers.Generative:
   for field, value in changes.items():
     config.gencnp[field] = value
   workdir.check_config(
-    directory, config.to_dict(), settings.FREE, settings.defaults().to_dict()
+    directory, config.to_dict(), settings.FREE, settings.before().to_dict()
   )
   said = ', '.join(f'{field}={value}' for field, value in changes.items())
   logging.info('Variant %s: gencnp.%s', name, said)

@@ -73,6 +73,9 @@ class GenCNP(nn.Module):
       every neuron, and a BatchNorm ("w/o RFEs"). They are a PDN a layer, have
       `2 * hidden` weights a neuron, and no use for kernel sizes or embedding.
     class_input: the PDNs also read the class that is explained, one-hot (ours).
+    skip: a neuron's score also reads the neuron's own activation A, past the
+      embedders: D + BN(A) + BN(A * D), what a decoder cannot know at the
+      resolution of the embedding (ours).
     quantiser: 'daq', or 'sigmoid' for soft masks, in training and out of it
       ("w/o DAQ"). It has no bounds, learned or not.
   """
@@ -94,6 +97,7 @@ class GenCNP(nn.Module):
   embedders: str = 'recursive'
   quantiser: str = 'daq'
   class_input: bool = False
+  skip: bool = False
 
   @nn.compact
   def __call__(
@@ -129,6 +133,13 @@ class GenCNP(nn.Module):
       rpd(e, train).astype(jnp.float32)
       for (_, rpd), e in zip(blocks, importance)
     )
+    if self.skip:
+      scores = tuple(
+        d
+        + self._norm(f'skip_{i}')(a, train)
+        + self._norm(f'product_{i}')(a * d, train)
+        for i, (d, a) in enumerate(zip(scores, activations))
+      )
     floor, order = self._floor(scores)
     cut = None
     if kept is not None:
@@ -172,9 +183,11 @@ class GenCNP(nn.Module):
     """Returns what stands in for (RFE, RPD) where there are no embedders."""
     # DAQ's bounds are in standard deviations of D, so D is normalised here too.
     return [
-      (lambda a, train: a, normalisation.BatchNorm(self.axis_name, name=name))
-      for name in (f'norm_{i}' for i in range(len(plan)))
+      (lambda a, train: a, self._norm(f'norm_{i}')) for i in range(len(plan))
     ]
+
+  def _norm(self, name: str) -> nn.Module:
+    return normalisation.BatchNorm(self.axis_name, name=name)
 
   def plan(
     self, shapes: Sequence[tuple[int, ...]]

@@ -56,7 +56,11 @@ class Size(NamedTuple):
 
 
 def measure(
-  model: GenCNP, shapes: Shapes, batch_size: int, moments: int = 2
+  model: GenCNP,
+  shapes: Shapes,
+  batch_size: int,
+  moments: int = 2,
+  classes: int = 0,
 ) -> Size:
   """Computes the size of a GEN-CNP for a target, without making it.
 
@@ -65,6 +69,7 @@ def measure(
     shapes: of the target's activations of one image.
     batch_size: images of a training step on one device.
     moments: arrays like the parameters that the optimiser keeps.
+    classes: of the target, which a model with `class_input` reads.
 
   Raises:
     ValueError: kernel sizes or an embedding that do not fit the maps.
@@ -72,6 +77,9 @@ def measure(
   blocks, kept, features = 0, 0, []
   for shape, block in zip(shapes, model.plan(shapes)):
     channels = shape[-1]
+    if model.skip:
+      blocks += 4 * channels
+      kept += _KEPT_A_PASS * math.prod(shape)
     if block is None:  # Fully connected, or without embedders.
       bare = model.embedders == 'none'
       size = math.prod(shape)
@@ -90,7 +98,8 @@ def measure(
     ]
     kept += 2 * _KEPT_A_PASS * channels * round(sum(areas))
   groups = [sum(features)] if model.shared_pdn else features
-  pdn = sum(_pdn(width, model.hidden, model.num_fc) for width in groups)
+  told = classes if model.class_input else 0
+  pdn = sum(_pdn(width, told, model) for width in groups)
   kept += _KEPT_A_NEURON * sum(math.prod(shape) for shape in shapes)
   return Size(
     blocks,
@@ -101,13 +110,18 @@ def measure(
   )
 
 
-def _pdn(width: int, hidden: int, num_fc: int) -> int:
-  sizes = [width, *[hidden] * (num_fc - 1), width]
+def _pdn(width: int, told: int, model: GenCNP) -> int:
+  sizes = [width + told, *[model.hidden] * (model.num_fc - 1), width]
   return sum((a + 1) * b for a, b in itertools.pairwise(sizes))
 
 
 def smaller(
-  model: GenCNP, shapes: Shapes, batch_size: int, moments: int, limit: float
+  model: GenCNP,
+  shapes: Shapes,
+  batch_size: int,
+  moments: int,
+  limit: float,
+  classes: int = 0,
 ) -> list[tuple[dict[str, object], Size]]:
   """Returns changes of settings that bring the training under a limit.
 
@@ -117,6 +131,7 @@ def smaller(
     batch_size: see `measure`.
     moments: see `measure`.
     limit: bytes that training may take.
+    classes: see `measure`.
 
   Returns:
     Pairs of changes, such as {'embedding': (2, 2)}, and the size with them: for
@@ -140,7 +155,7 @@ def smaller(
       fields = {k: v for k, v in changes.items() if k != 'batch_size'}
       batch = changes.get('batch_size', batch_size)
       try:
-        size = measure(model.clone(**fields), shapes, batch, moments)
+        size = measure(model.clone(**fields), shapes, batch, moments, classes)
       except ValueError:  # Kernel sizes of the user's do not bring maps there.
         continue
       if size.training <= limit:

@@ -22,7 +22,7 @@ from gencnp_jax.target import Preprocess, Target
 Sums = dict[str, tuple[jax.Array, jax.Array]]
 REDUCTIONS = ('layer_mean', 'mean', 'sum')
 ANSWERS = ('probabilities', 'odds')
-SWAPS = ('uniform', 'odds')
+SWAPS = ('uniform', 'odds', 'own')
 # Its multiples fall evenly into [0, 1), modulo 1.
 _GOLDEN = 0.6180339887
 
@@ -93,9 +93,9 @@ class Distillation:
     alpha * CE(softmax(H(X) / T), H(X; P * A)) + beta * penalty(P^2)
       + gamma * CE(uniform, H(X'; P(X)))
 
-  The last term (ours, off in the paper) asks of a pathway that another image X'
-  of another predicted class is NOT given X's class under it. X' is the next
-  row of the global batch.
+  The last term (ours, off in the paper; `swap` has others) asks of a pathway that
+  another image X' of another predicted class is NOT given X's class under it.
+  X' is the next row of the global batch.
 
   The masks may be soft (`GenCNP.quantiser`). The losses, and what is said of
   the target's classes (`agreement`, `swap_leakage`), are then of the soft
@@ -122,9 +122,9 @@ class Distillation:
       any. There is no penalty on them.
     cut_range: the lowest and the highest of these sparsities. The share that
       is kept is spread evenly in its logarithm.
-    swap: what is asked of the swap: 'uniform', as above; 'odds' (ours):
-      X' is to be given X's class at no more than even odds,
-      `-log(1 - p)`, and may keep its own.
+    swap: what is asked of X' under P(X): 'uniform' as above; 'odds', that it is
+      not given X's class, `-log(1 - p)`; 'own', the answer that the target
+      gives X' itself, by the same distance as X's.
   """
 
   model: nn.Module
@@ -203,13 +203,15 @@ class Distillation:
       )
       swapped = target.masked(others, generated.masks, off)
       differ = (other_classes != classes).astype(jnp.float32)
-      if self.swap == 'odds':
-        undecided = -jax.nn.log_sigmoid(-_odds(swapped, classes))
+      if self.swap == 'own':
+        asked = self.distance(swapped, devices.next_row(logits))
+      elif self.swap == 'odds':
+        asked = -jax.nn.log_sigmoid(-_odds(swapped, classes))
       else:
-        undecided = -jax.nn.log_softmax(swapped).mean(-1)
+        asked = -jax.nn.log_softmax(swapped).mean(-1)
       # A mean over the pairs that differ; the losses' mean divides by all.
       share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
-      losses += self.gamma * undecided * differ / share
+      losses += self.gamma * asked * differ / share
       leaks = (swapped.argmax(-1) == classes) & (differ > 0)
       rows['swap_leakage'] = leaks / share
     sums |= _sum_all(rows | {'loss': losses})

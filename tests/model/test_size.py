@@ -37,15 +37,20 @@ def resnet50():
     (GenCNP(hidden=16, shared_pdn=False), MIXED),
     (GenCNP(hidden=8, shared_pdn=False, embedders='none'), TINY),
     (GenCNP(hidden=8), ((7,), (5,))),
+    (GenCNP(hidden=8, class_input=True, skip=True), MIXED),
+    (GenCNP(hidden=8, num_fc=1, class_input=True, shared_pdn=False), TINY),
   ],
 )
 def test_parameters_are_those_of_the_module(model, shapes):
   activations = tuple(jnp.zeros((1, *shape)) for shape in shapes)
-  made = jax.eval_shape(model.init, jax.random.key(0), activations)['params']
+  told = jnp.zeros((1, 3))
+  made = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), activations, classes=told)
+  )['params']
   count = lambda tree: sum(  # noqa: E731
     int(np.prod(x.shape)) for x in jax.tree.leaves(tree)
   )
-  found = size.measure(model, shapes, batch_size=4)
+  found = size.measure(model, shapes, batch_size=4, classes=3)
   assert found.parameters == count(made)
   pdn = {k: v for k, v in made.items() if k.startswith('pdn')}
   assert found.pdn == count(pdn)

@@ -46,6 +46,16 @@ def kept(rows, neurons, share, sparsities):
   return counts
 
 
+def distance(pathway_logits, logits, task):
+  """Eq. 2 for one image."""
+  if task.answer == 'odds':
+    label = int(np.argmax(logits))
+    gain = log_odds(pathway_logits, label) - log_odds(logits, label)
+    return math.log1p(math.exp(-gain))
+  wanted = np.asarray(logits, np.float64) / task.distil_temperature
+  return -(np.exp(log_softmax(wanted)) * log_softmax(pathway_logits)).sum()
+
+
 def distillation(
   logits, pathway_logits, swapped_logits, masks, task, counts=None
 ):
@@ -79,15 +89,7 @@ def distillation(
   own_rows = [r for r in range(n) if not (counts and counts[r])]
   for r in range(n):
     means = own if r in own_rows else of_cuts
-    wanted = np.asarray(logits[r], np.float64) / task.distil_temperature
-    teacher = np.exp(log_softmax(wanted))
-    if task.answer == 'odds':
-      gain = log_odds(pathway_logits[r], classes[r]) - log_odds(
-        logits[r], classes[r]
-      )
-      means['distillation'] += math.log1p(math.exp(-gain))
-    else:
-      means['distillation'] -= (teacher * log_softmax(pathway_logits[r])).sum()
+    means['distillation'] += distance(pathway_logits[r], logits[r], task)
     means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
     if r in own_rows:
       own['penalty'] += penalty(of_image[r], task.penalty_reduction)
@@ -96,7 +98,9 @@ def distillation(
       own['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
     if classes[(r + 1) % n] != classes[r]:
       pairs += 1
-      if task.swap == 'odds':
+      if task.swap == 'own':
+        asked += distance(swapped_logits[r], logits[(r + 1) % n], task)
+      elif task.swap == 'odds':
         p = math.exp(log_softmax(swapped_logits[r])[classes[r]])
         asked -= math.log(1 - p)
       else:
