@@ -6,8 +6,10 @@
   vgg11    the target VGG-11-BN
   eq2      the paper's objective with a penalty and beta of ours: a pathway says
            what the target says, as surely, and finds the class by itself
-  paper    the same with Table 4's alpha, beta and learning rate for the target; its penalty is
-           read as a mean over the neurons (see gencnp_jax/presets.py)
+  evidence the answer is to be in the image, not in the mask: swap term, mean
+           ablation (see docs/results/leakage.md)
+  paper    as eq2, with Table 4's alpha, beta and learning rate for the target;
+           its penalty is read as a mean over neurons (gencnp_jax/presets.py)
   smoke    2 048 images (VGG-11: 128), few epochs: does it run?
   full     all seven baselines over firing sparsity, and all experiments: every
            table and figure of the paper
@@ -23,7 +25,7 @@ DGR's 1 000 steps an image. See docs/results.
 
 from gencnp_jax import presets, settings
 
-WORDS = ('alexnet', 'vgg11', 'eq2', 'paper', 'smoke', 'full')
+WORDS = ('alexnet', 'vgg11', 'eq2', 'evidence', 'paper', 'smoke', 'full')
 
 
 def get_config(argument=None):
@@ -33,8 +35,8 @@ def get_config(argument=None):
   config.name = '_'.join(['cifar', *sorted(words - {'alexnet', 'full'})])
   if 'vgg11' in words:
     config.target.model = 'vgg11'
-  if 'eq2' in words:
-    settings.eq2(config)
+  for word in words & settings.OBJECTIVES.keys():
+    settings.ask(config, word)
   if 'paper' in words:
     presets.paper(config, 'cifar10')
   if words & {'eq2', 'paper'}:

@@ -138,12 +138,6 @@ def validate(config: ml_collections.ConfigDict) -> None:
     'between 0 and 1, or 0 for none',
   )
   _check(
-    'experiments.swap_weight',
-    config.experiments.swap_weight,
-    _above_zero,
-    'above 0',
-  )
-  _check(
     'experiments.embedded',
     config.experiments.embedded,
     lambda v: v >= 10,

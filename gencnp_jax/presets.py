@@ -35,7 +35,7 @@ def paper(config: Any, data: str) -> None:
     data: 'cifar10' or 'imagenet'.
   """
   values = TABLE_4[data, config.target.model]
-  settings.eq2(config)
+  settings.ask(config, 'eq2')
   section = config.gencnp
   section.alpha, section.beta, section.learning_rate = values
   section.penalty_reduction = 'mean'

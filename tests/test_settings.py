@@ -80,7 +80,6 @@ BAD = [
   ('experiments.names', 'roap,ablation', "Did you mean 'ablations'"),
   ('experiments.sample_sparsities', (), 'different shares'),
   ('experiments.class_sparsities', (0.5, 1.5), 'between 0 and 1'),
-  ('experiments.swap_weight', 0.0, 'above 0'),
   ('experiments.embedded', 3, 'at least 10'),
   ('experiments.pictured', 0, 'at least 1'),
   ('gencnp.canvases', -1, '0 or more'),
@@ -222,7 +221,7 @@ def _load(path):
   return module
 
 
-EXCLUSIVE = (settings.MODELS, settings.OBJECTIVES)
+EXCLUSIVE = (settings.MODELS, (*settings.OBJECTIVES, 'paper'))
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)

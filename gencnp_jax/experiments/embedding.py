@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gencnp_jax import explainers, metrics
@@ -91,12 +92,18 @@ def present(run: Run, content: dict[str, Any] | None) -> Result | None:
   of_many = ''
   if len(names) > CLASSES:
     of_many = f' (the {CLASSES} of {len(names)} with most images)'
+  told = ''
+  if run.config.gencnp.class_input:
+    told = (
+      ' The PDN was told the class that the target gives each image: that its '
+      'scores group by that follows from this alone.'
+    )
   return Result(
     'Original features and importance scores as embeddings',
     f't-SNE of {content["images"]} images: the target’s activations above, the '
     'importance scores that the PDN gives for the same layer below. Distances '
     'in t-SNE mean little; the table’s variances are those of the raw '
-    'embeddings, each divided by the total, so that both add up to 100 %.',
+    f'embeddings, each divided by the total, so that both add up to 100 %.{told}',
     (table(rows),),
     (
       NamedFigure(
@@ -167,8 +174,8 @@ def t_sne(rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _record(generative: explainers.Generative, images):
-  _, activations = generative.target.record(images)
-  generated = generative.model.apply(generative.variables, activations)
+  own = jnp.full(images.shape[0], -1)
+  _, activations, generated = generative.generate(images, own)
   return activations, generated.importance
 
 

@@ -2,20 +2,21 @@
 
 Swap and blank leakage and disconnected pathways of all methods over firing
 sparsity, off neurons at zero and at their mean, and GEN-CNP with and without
-the swap term in its loss.
+what keeps the answer out of the mask (`settings.OBJECTIVES`, 'evidence').
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from gencnp_jax import settings
 from gencnp_jax.experiments import faithfulness, methods, paper, variants
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run
 from gencnp_jax.report import Column, Table, plot
 
 OFF = {'zero': 'off = zero', 'mean': 'off = mean'}
-SWAP = 'GEN-CNP, swap term'
+EVIDENCE = 'GEN-CNP, evidence'
 
 
 def settled(run: Run) -> dict[str, Any]:
@@ -23,30 +24,35 @@ def settled(run: Run) -> dict[str, Any]:
   section = run.config.evaluate
   names = ('methods', 'sparsities', 'sparsity', 'split', 'limit', 'batch_size')
   return {name: section[name] for name in names} | {
-    'swap_weight': run.config.experiments.swap_weight
+    'evidence': settings.OBJECTIVES['evidence']
   }
 
 
 def measure(run: Run) -> dict[str, Any]:
   """Returns 'rows' and 'curve', each row with its 'setting'."""
-  weight = run.config.experiments.swap_weight
   rows, curve = [], []
   for off, setting in OFF.items():
     plain = variants.trained(run, f'off_{off}', off=off, gamma=0.0)
-    swap = variants.trained(
-      run, f'off_{off}_swap_{weight:g}', off=off, gamma=weight
+    evidence = variants.trained(
+      run, f'evidence_{off}', **settings.OBJECTIVES['evidence'] | {'off': off}
     )
-    if plain is run.generative:
+    # Baselines stand at the sparsity of the form that the setting is for.
+    mine, other = (plain, evidence) if off == 'zero' else (evidence, plain)
+    if mine is run.generative:
       found = run.evaluated
     else:
-      found = methods.measure(run, plain, run.folder('leakage') / off)
-    compared = run.compare([swap], methods.curve(run.config))
-    for kept, own, others in (
-      (rows, compared.rows(), found['rows']),
-      (curve, compared.curve_rows(), found['curve']),
+      found = methods.measure(run, mine, run.folder('leakage') / off)
+    compared = run.compare([other], methods.curve(run.config))
+    names = {id(plain): methods.TITLES['gencnp'], id(evidence): EVIDENCE}
+    for kept, first, more in (
+      (rows, found['rows'], compared.rows()),
+      (curve, found['curve'], compared.curve_rows()),
     ):
-      named = [row | {'method': SWAP} for row in own]
-      kept += [row | {'setting': setting} for row in (*others, *named)]
+      for generative, some in ((mine, first), (other, more)):
+        for row in some:
+          own = row['method'] == methods.TITLES['gencnp']
+          name = names[id(generative)] if own else row['method']
+          kept.append(row | {'method': name, 'setting': setting})
   return {'rows': rows, 'curve': curve}
 
 
@@ -89,8 +95,8 @@ def present(run: Run, content: dict[str, Any] | None) -> Result:
   return Result(
     'Does the mask itself carry the answer?',
     f'{said} Shown with off neurons at zero, as in the paper, and at their '
-    'mean over the training images; GEN-CNP with and without a term in its '
-    'loss that asks for an undecided target under the swap.',
+    'mean over the training images; GEN-CNP as the run has it, and asked for '
+    'evidence: no other image may be given the class under the swap.',
     (table(content['rows']),),
     tuple(figures),
     tuple(

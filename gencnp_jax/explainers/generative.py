@@ -19,7 +19,7 @@ from gencnp_jax.explainers.base import (
   class_to_explain,
   cut,
 )
-from gencnp_jax.model import GenCNP
+from gencnp_jax.model import GenCNP, Generated
 from gencnp_jax.target import Arrays
 
 
@@ -57,15 +57,27 @@ class Generative(Explainer):
     """What stands in for off neurons: None for zero."""
     return self.off
 
-  def pathways(
-    self, index: jax.Array, images: jax.Array, classes: jax.Array
-  ) -> Pathways:
-    """Generates the pathways of a batch; see `Explainer.pathways`."""
+  def generate(
+    self, images: jax.Array, classes: jax.Array
+  ) -> tuple[jax.Array, Arrays, Generated]:
+    """Returns logits, activations and what is generated, inside jit.
+
+    Args:
+      images: `[n, h, w, channels]`, what the target takes.
+      classes: int32 `[n]`, the class to explain, or -1 for the target's own.
+    """
     logits, activations = self.target.record(images)
     explained = jax.nn.one_hot(
       class_to_explain(logits, classes), logits.shape[-1]
     )
     generated = self.model.apply(self.variables, activations, classes=explained)
+    return logits, activations, generated
+
+  def pathways(
+    self, index: jax.Array, images: jax.Array, classes: jax.Array
+  ) -> Pathways:
+    """Generates the pathways of a batch; see `Explainer.pathways`."""
+    logits, _, generated = self.generate(images, classes)
     order = generated.order
     if self.sparsity is not None:
       return cut(Scored(logits, order), self.sparsity, self.seed, index)

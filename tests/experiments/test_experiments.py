@@ -129,7 +129,8 @@ def test_a_killed_experiment_goes_on_with_what_is_missing(copy, monkeypatch):
   monkeypatch.setattr(explainers, 'evaluate', spy)
   monkeypatch.setattr(training, 'train', None)  # Nothing is trained again.
   tiny.run(copy, **CHANGES)
-  assert measured == ['GEN-CNP'] * 2  # The two with the swap term.
+  # Of each setting, the form that no baseline stands beside.
+  assert measured == ['GEN-CNP'] * 2
   after = _measured(copy, 'leakage'), _measured(copy, 'transferability')
   for one, other in zip(before, after):
     assert [r['agreement'] for r in one['rows']] == [
@@ -218,14 +219,21 @@ def test_the_paper_stands_beside_the_sparsity_it_is_of():
   assert 'paper' not in other.title and 'paper' not in other.note
 
 
-def test_leakage_has_both_ablations_with_and_without_the_swap_term(whole):
+def test_leakage_has_both_ablations_with_and_without_evidence(whole):
   content = _measured(whole, 'leakage')
-  settings = list(leakage.OFF.values())
-  expected = [(m, s) for s in settings for m in (*METHODS, leakage.SWAP)]
+  zero, mean = leakage.OFF.values()
+  own, *others = METHODS
+  expected = [(m, zero) for m in (own, *others, leakage.EVIDENCE)]
+  expected += [(m, mean) for m in (leakage.EVIDENCE, *others, own)]
   assert [(r['method'], r['setting']) for r in content['rows']] == expected
-  zero = content['rows'][: len(METHODS)]
-  for row, evaluated in zip(zero, _results(whole)['rows']):
-    assert row == evaluated | {'setting': settings[0]}
+  for row, evaluated in zip(content['rows'], _results(whole)['rows']):
+    assert row == evaluated | {'setting': zero}
+  # Baselines stand at the sparsity of the form above them.
+  first, *beside = content['rows'][len(METHODS) + 1 :][: len(METHODS)]
+  for row in beside:
+    assert row['firing_sparsity'] == pytest.approx(
+      first['firing_sparsity'], abs=0.51 / tiny.NEURONS
+    )
   cuts = {(r['method'], r['setting'], r['cut']) for r in content['curve']}
   assert cuts == {(*pair, cut) for pair in expected for cut in CURVE}
 
@@ -281,8 +289,7 @@ def test_variance_is_that_of_the_raw_embeddings(whole, loaded):
   order = np.random.default_rng(0).permutation(len(splits.test.images))
   drawn = np.sort(order[:40])
   images, labels = splits.test.images[drawn], splits.test.labels[drawn]
-  _, activations = explainer.target.record(images)
-  generated = explainer.model.apply(explainer.variables, activations)
+  _, activations, generated = explainer.generate(images, np.full(40, -1))
   rows = _measured(whole, 'embedding')['rows']
   for row, *pair in zip(rows, activations, generated.importance):
     for kind, values in zip(('features', 'importance'), pair):
@@ -367,7 +374,7 @@ def test_a_variant_of_other_settings_is_refused(whole):
   run = Run(tiny.config(**CHANGES), epath.Path(whole), None)
   with (
     tiny.in_the_zoo(),
-    pytest.raises(ValueError, match=r'gencnp\.beta: the workdir has 0\.6'),
+    pytest.raises(ValueError, match=r'gencnp\.beta: the workdir has 30\.0'),
   ):
     variants.trained(run, 'no_daq', quantiser='sigmoid', beta=2.0)
 
