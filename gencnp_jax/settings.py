@@ -25,6 +25,7 @@ OBJECTIVES = {
     'class_input': False,
     'penalty_reduction': 'layer_mean',
     'beta': 0.6,
+    'beta_warmup': 0.0,
     'layer_floor': 0.0,
   },
   # The answer is to be in the image, not in the mask: no other image is given
@@ -38,6 +39,7 @@ OBJECTIVES = {
     'swap': 'odds',
     'penalty_reduction': 'mean',
     'beta': 60.0,
+    'beta_warmup': 0.0,
     'cut': 0.6,
     'cut_range': (0.88, 0.97),
     'layer_floor': 0.005,
@@ -123,7 +125,7 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.gamma = 0.0  # Weight of the swap term.
   gencnp.answer = 'odds'  # Better than the target's (ours); or probabilities.
   gencnp.distil_temperature = 1.0  # Of the target's answer; < 1 sharpens it.
-  gencnp.beta_warmup = 0.0  # Share of the run in which beta rises from 0.
+  gencnp.beta_warmup = 0.5  # Share of the run in which beta rises from 0.
   gencnp.swap = 'uniform'  # What gamma's term asks: uniform or odds.
   gencnp.cut = 0.0  # Share of images cut at a sparsity of cut_range.
   gencnp.cut_range = (0.7, 0.99)

@@ -15,6 +15,7 @@ import pathlib
 import subprocess
 import sys
 
+from gencnp_jax import settings
 from gencnp_jax.report import Table
 from gencnp_jax.report.column import Column
 
@@ -28,6 +29,13 @@ _MEAN = {
   'beta': 2.5,
 }
 _ODDS = _MEAN | {'answer': 'odds'}
+_CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
+_EVIDENCE = settings.OBJECTIVES['evidence'] | {
+  'beta': 30.0,
+  'gamma': 3.0,
+  'cut': 0.5,
+  'cut_range': (0.88, 0.96),
+}
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
@@ -51,6 +59,20 @@ GROUPS = {
     | {'beta': 30.0, 'class_input': False},
     'odds, beta 200': _ODDS | {'beta': 200.0},
     'odds, beta 100 rising': _ODDS | {'beta': 100.0, 'beta_warmup': 0.7},
+    'odds, beta 100 rising, cuts': _ODDS
+    | {'beta': 100.0, 'beta_warmup': 0.5, **_CUTS},
+    'odds, beta 30, cuts': _ODDS | {'beta': 30.0, **_CUTS},
+    'odds, beta 30, cuts, bounds 3': _ODDS
+    | {'beta': 30.0, **_CUTS, 'lower': -3.0, 'upper': 3.0},
+  },
+  # The answer in the image and not in the mask.
+  'evidence': {
+    'evidence': _EVIDENCE,
+    'no skip': _EVIDENCE | {'skip': False},
+    'no swap term': _EVIDENCE | {'gamma': 0.0},
+    'swap: uniform': _EVIDENCE | {'swap': 'uniform'},
+    'swap: own': _EVIDENCE | {'swap': 'own', 'gamma': 1.0},
+    'class not told': _EVIDENCE | {'class_input': False},
   },
 }
 
