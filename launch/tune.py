@@ -31,8 +31,8 @@ _MEAN = {
 _ODDS = _MEAN | {'answer': 'odds'}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
-  'beta': 30.0,
   'gamma': 3.0,
+  'beta_warmup': 0.0,
   'cut': 0.5,
   'cut_range': (0.88, 0.96),
 }

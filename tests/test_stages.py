@@ -24,7 +24,7 @@ from gencnp_jax import (
   stages,
   workspace,
 )
-from gencnp_jax.runtime import run_log
+from gencnp_jax.runtime import run_log, workdir
 from tests import tiny
 from tests.training.conftest import compile_once  # noqa: F401
 
@@ -328,6 +328,26 @@ def test_a_workdir_of_another_config_names_the_fields(copy):
   assert '--workdir' in said
   assert tiny.files(copy) == before
   tiny.run(copy, stages='report')  # And it stored nothing of the other.
+
+
+def test_a_workdir_from_before_a_field_means_what_was_then(tmp_path):
+  """Not today's default, which is another for what a pathway is asked."""
+  now = settings.defaults()
+  settings.ask(now, 'eq2')
+  added = ('answer', 'class_input', 'beta_warmup', 'cut', 'skip', 'swap')
+  stored = now.to_dict()
+  for field in added:
+    del stored['gencnp'][field]
+  (tmp_path / 'config.json').write_text(json.dumps(stored))
+  same = (tmp_path, now.to_dict(), settings.FREE, settings.before().to_dict())
+  workdir.check_config(*same)
+  (tmp_path / 'config.json').write_text(json.dumps(stored))
+  now.gencnp.answer = 'odds'
+  with pytest.raises(
+    workdir.WorkdirError,
+    match="gencnp.answer: the workdir has 'probabilities', this run 'odds'",
+  ):
+    workdir.check_config(tmp_path, now.to_dict(), *same[2:])
 
 
 def test_a_run_that_made_nothing_binds_no_later_one(tmp_path):
