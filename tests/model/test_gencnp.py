@@ -70,14 +70,16 @@ def test_masks_are_exactly_zero_or_one(dtype):
   assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((new, grads)))
 
 
-@pytest.mark.parametrize('learn_bounds', [False, True])
-def test_gradient_reaches_every_parameter(learn_bounds):
-  _, _, grads = tiny.stepped(learn_bounds=learn_bounds)
+@pytest.mark.parametrize(
+  'options', [{}, {'learn_bounds': True}, {'skip': True}], ids=str
+)
+def test_gradient_reaches_every_parameter(options):
+  _, _, grads = tiny.stepped(**options)
   for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
     name = jax.tree_util.keystr(path)
     assert jnp.isfinite(leaf).all(), name
     assert jnp.abs(leaf).max() > 0, name
-  assert ('bounds_0' in grads) == learn_bounds
+  assert ('bounds_0' in grads) == ('learn_bounds' in options)
 
 
 def test_every_layer_reads_every_layer():
@@ -161,6 +163,31 @@ def test_one_image_does_not_touch_another_in_evaluation():
     np.testing.assert_array_equal(a[1:], b[1:])
   for a, b in zip(own.masks, apply(variables, turned).masks):
     np.testing.assert_array_equal(a, b[::-1])
+
+
+def test_a_skip_adds_the_neurons_own_activation_and_its_product_with_d():
+  module, variables = tiny.init(skip=True)
+  activations = tiny.activations()
+  # Statistics and scales that are not those of the start.
+  rng = np.random.default_rng(5)
+  variables = jax.tree.map(
+    lambda x: x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32), variables
+  )
+  found = tiny.jit(module.apply)(variables, activations)
+  plain = tiny.jit(module.clone(skip=False).apply)(variables, activations)
+  params, stats = variables['params'], variables['batch_stats']
+  for i, (scores, d, a) in enumerate(
+    zip(found.scores, plain.scores, activations)
+  ):
+    expected = np.asarray(d, np.float64)
+    for name, x in ('skip', a), ('product', a * d):
+      norm, running = jax.device_get(
+        (params[f'{name}_{i}'], stats[f'{name}_{i}'])
+      )
+      spread = np.sqrt(running['var'] + 1e-5)
+      normal = (np.asarray(x, np.float64) - running['mean']) / spread
+      expected += normal * norm['scale'] + norm['bias']
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
 # Layer floor.
