@@ -543,7 +543,9 @@ def test_a_generator_of_all_or_nothing_is_evaluated_all_the_same(
   shutil.rmtree(copy / 'evaluate')
   with tiny.in_the_zoo():
     explainer = workspace.load_explainer(copy)
-  model = explainer.model.clone(lower=lower, upper=lower + 10.0)
+  model = explainer.model.clone(
+    lower=lower, upper=lower + 10.0, layer_floor=0.0
+  )
   collapsed = explainer.replace(model=model)
   monkeypatch.setattr(workspace, 'load_explainer', lambda path: collapsed)
   tiny.run(copy, stages='evaluate,report')
