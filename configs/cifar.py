@@ -14,10 +14,10 @@
   full     all seven baselines over firing sparsity, and all experiments: every
            table and figure of the paper
 
-Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-23: 13 minutes
-(target 459 s, GEN-CNP 230 s, evaluation 97 s). Expected (beta .6, 2026-11-24): target
-78.1 % test accuracy; GEN-CNP at firing sparsity .950 with agreement 97.7 %, acIOU
-.46 (by predicted class .52), no pathway disconnected. `full` on 1 000 test images
+Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-29: 29 minutes
+(target 13, GEN-CNP 12, evaluation 4). Expected: target 78.1 % test accuracy; GEN-CNP at
+firing sparsity .960 with agreement 100.0 %, ICr 99.8 %, acIOU .40 (by predicted class
+.58), no pathway disconnected. `eq2,full` on 1 000 test images
 (`--config.evaluate.limit=1000`) took 89 minutes more on the same cores, busy with other
 jobs: evaluation 23, experiments 66, of which most are six trainings of variants and
 DGR's 1 000 steps an image. See docs/results.
