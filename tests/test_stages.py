@@ -345,7 +345,7 @@ def test_a_workdir_from_before_a_field_means_what_was_then(tmp_path):
   now.gencnp.answer = 'odds'
   with pytest.raises(
     workdir.WorkdirError,
-    match="gencnp.answer: the workdir has 'probabilities', this run 'odds'",
+    match=r"gencnp\.answer: the workdir has 'probabilities', this run 'odds'",
   ):
     workdir.check_config(tmp_path, now.to_dict(), *same[2:])
 
