@@ -12,8 +12,8 @@ from gencnp_jax import kinds, settings
 from gencnp_jax.choices import SettingsError, comma_set, one_of
 from gencnp_jax.model import gencnp as gencnp_model
 from gencnp_jax.model.daq import SIGMA, TEMPERATURE
+from gencnp_jax.training import distillation
 from gencnp_jax.training import state as training_state
-from gencnp_jax.training import tasks
 
 # What float32 holds.
 _FLOATS = 3.4e38
@@ -66,7 +66,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   one_of(
     'config.gencnp.penalty_reduction',
     config.gencnp.penalty_reduction,
-    tasks.REDUCTIONS,
+    distillation.REDUCTIONS,
   )
   for name in ('target', 'gencnp'):
     section = config[name]
@@ -88,9 +88,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
   gencnp = config.gencnp
   for field in ('alpha', 'beta', 'gamma'):
     _check(f'gencnp.{field}', gencnp[field], _not_negative, '0 or more')
-  one_of('config.gencnp.answer', gencnp.answer, tasks.ANSWERS)
+  one_of('config.gencnp.answer', gencnp.answer, distillation.ANSWERS)
   _check_range('gencnp.distil_temperature', gencnp.distil_temperature, *_DISTIL)
-  one_of('config.gencnp.swap', gencnp.swap, tasks.SWAPS)
+  one_of('config.gencnp.swap', gencnp.swap, distillation.SWAPS)
   for field in ('beta_warmup', 'mix', 'cut'):
     _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
   _check(

@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from gencnp_jax.runtime import devices
-from gencnp_jax.training import tasks
+from gencnp_jax.training import distillation
 from tests.reference import losses
 from tests.training import tiny
 
@@ -105,7 +105,7 @@ def test_classification_rows_use_the_running_statistics():
   np.testing.assert_array_equal(rows['accuracy'], correct)
 
 
-@pytest.mark.parametrize('reduction', tasks.REDUCTIONS)
+@pytest.mark.parametrize('reduction', distillation.REDUCTIONS)
 def test_penalty(reduction):
   rng = np.random.default_rng(0)
   # Layers of other sizes and rates, a flat one, and values between 0 and 1.
@@ -159,7 +159,7 @@ def test_distillation_with_the_swap_term_over_four_devices():
   _assert_means(sums, means)
 
 
-@pytest.mark.parametrize('swap', tasks.SWAPS)
+@pytest.mark.parametrize('swap', distillation.SWAPS)
 def test_cuts_of_a_share_of_the_images_over_four_devices(swap):
   """Which rows are cut, and where, depends on the row of the GLOBAL batch."""
   target = tiny.target()
