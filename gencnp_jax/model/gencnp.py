@@ -212,28 +212,7 @@ class GenCNP(nn.Module):
       )
     if self.embedders == 'none':
       return [None] * len(shapes)
-    sizes = [shape[:2] for shape in shapes if len(shape) == 3]
-    smallest = self.embedding or tuple(min(side) for side in zip(*sizes))
-    chosen = self.kernel_sizes or (0,) * len(shapes)
-    if len(chosen) != len(shapes):
-      raise ValueError(
-        f'kernel_sizes has {len(chosen)} entries; the target has '
-        f'{len(shapes)} activations. Use 0 where one is to be chosen.'
-      )
-    plan = []
-    for i, (shape, k) in enumerate(zip(shapes, chosen)):
-      if len(shape) == 1:
-        plan.append(None)
-        continue
-      size = shape[:2]
-      k = k or kernels.choose_kernel(size, smallest)
-      kernel = (k, k) if isinstance(k, int) else tuple(k)
-      try:
-        kernels.num_passes(size, smallest, kernel)
-      except ValueError as error:
-        raise ValueError(f'kernel_sizes[{i}]={k}: {error}') from error
-      plan.append((kernel, smallest))
-    return plan
+    return kernels.plan(shapes, self.kernel_sizes, self.embedding)
 
   def _blocks(self, activations, plan) -> list[tuple[nn.Module, nn.Module]]:
     """Returns (RFE, RPD) of each activation."""

@@ -5,6 +5,9 @@ Paper, section 3.1: l_i = (h_i - h') / (k_i - 1), the same for both sides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 MAX_PASSES = 16
 
 
@@ -77,3 +80,45 @@ def _gaps(size, smallest) -> list[int]:
       f"h' x w' = {smallest[0]}x{smallest[1]}; choose a smaller embedding."
     )
   return gaps
+
+
+def plan(
+  shapes: Sequence[tuple[int, ...]],
+  kernel_sizes: Sequence[Any],
+  embedding: tuple[int, int] | None,
+) -> list[tuple[tuple[int, int], tuple[int, int]] | None]:
+  """Returns how each activation is brought to the shared size.
+
+  Args:
+    shapes: of the activations of one image, `(h_i, w_i, c_i)` or `(c_i,)`.
+    kernel_sizes: of each k, (k_h, k_w), or 0 to choose; empty chooses all.
+    embedding: (h', w'), or None for the smallest map.
+
+  Returns:
+    For each, (k_h, k_w) and (h', w'); None for fully connected layers.
+
+  Raises:
+    ValueError: kernel sizes or an embedding that do not fit the maps.
+  """
+  sizes = [shape[:2] for shape in shapes if len(shape) == 3]
+  smallest = embedding or tuple(min(side) for side in zip(*sizes))
+  chosen = kernel_sizes or (0,) * len(shapes)
+  if len(chosen) != len(shapes):
+    raise ValueError(
+      f'kernel_sizes has {len(chosen)} entries; the target has '
+      f'{len(shapes)} activations. Use 0 where one is to be chosen.'
+    )
+  steps = []
+  for i, (shape, k) in enumerate(zip(shapes, chosen)):
+    if len(shape) == 1:
+      steps.append(None)
+      continue
+    size = shape[:2]
+    k = k or choose_kernel(size, smallest)
+    kernel = (k, k) if isinstance(k, int) else tuple(k)
+    try:
+      num_passes(size, smallest, kernel)
+    except ValueError as error:
+      raise ValueError(f'kernel_sizes[{i}]={k}: {error}') from error
+    steps.append((kernel, smallest))
+  return steps
