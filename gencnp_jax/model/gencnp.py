@@ -246,22 +246,25 @@ class GenCNP(nn.Module):
     )
 
   def _binarise(self, layer: int, scores, cut, kept) -> jax.Array:
-    lower, upper = self.lower, self.upper
-    if self.learn_bounds:
-      bounds = self.param(
-        f'bounds_{layer}', lambda _: jnp.asarray([lower, upper], jnp.float32)
-      )
-      lower, upper = bounds[0], jnp.maximum(bounds[1], bounds[0] + _GAP)
     soft = self.quantiser == 'sigmoid'
+    # Soft masks have no bounds, and their cut at zero.
+    lower, upper = (0.0, 0.0) if soft else self._bounds(layer)
     if cut is not None:
       # The cut comes to lie where the quantiser has its own.
-      middle = 0.0 if soft else (lower + upper) / 2
-      scores += _of_rows(jnp.where(kept > 0, middle - cut, 0), scores)
+      shift = jnp.where(kept > 0, (lower + upper) / 2 - cut, 0)
+      scores += _of_rows(shift, scores)
     if soft:
       return nn.sigmoid(scores)
     return daq(
       scores, lower, upper, sigma=self.sigma, temperature=self.temperature
     )
+
+  def _bounds(self, layer: int) -> tuple[Any, Any]:
+    if not self.learn_bounds:
+      return self.lower, self.upper
+    start = jnp.asarray([self.lower, self.upper], jnp.float32)
+    lower, upper = self.param(f'bounds_{layer}', lambda _: start)
+    return lower, jnp.maximum(upper, lower + _GAP)
 
   def _floor(self, scores) -> tuple[Any, tuple[jax.Array, ...]]:
     """Returns the neurons that always fire, or None, and the order of a cut."""
