@@ -100,7 +100,8 @@ FULL = Size(
   blocks=1,
   width=16,
   epochs=8,
-  gencnp={
+  gencnp=settings.OBJECTIVES['eq2']
+  | {
     # The smallest map, 8x8, would have the PDN read four times as much.
     'embedding': (4, 4),
     'hidden': 256,
@@ -109,7 +110,7 @@ FULL = Size(
     'batch_size': 64,
     'learning_rate': 3e-3,
     # A ResNet's last layers can say a class with the first ones off, by the
-    # biases of BatchNorm alone: at the default beta of .6 they learn to, and 93 %
+    # biases of BatchNorm alone: at its beta of .6 they learn to, and 93 %
     # of the pathways do without the image. Fewer neurons off, and 2 % of each
     # layer always on, keep it connected (chosen on the validation images).
     'beta': 0.1,

@@ -69,7 +69,7 @@ def test_other_settings_are_named(tmp_path, cache):
     ) as second,
   ):
     assert first.codes(60) == second.codes(60) == [1]
-    assert 'config.gencnp.beta is 9.0, there 0.6' in first.said()
+    assert 'config.gencnp.beta is 9.0, there 30.0' in first.said()
     assert 'Error' not in second.said()
   assert not path.exists()
 
