@@ -116,7 +116,7 @@ def top_share(scores: jax.Array, share: float) -> jax.Array:
 
   Args:
     scores: float32 `[n, ...]`, no NaN.
-    share: in (0, 1]; at least one neuron is taken, and a broken one more.
+    share: in (0, 1]; a part of a neuron counts as one.
 
   Returns:
     bool `[n, ...]`.
