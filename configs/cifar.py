@@ -14,8 +14,8 @@
   full     all seven baselines over firing sparsity, and all experiments: every
            table and figure of the paper
 
-Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-29: 29 minutes
-(target 13, GEN-CNP 12, evaluation 4). Expected: target 78.1 % test accuracy; GEN-CNP at
+Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-29: 31 minutes
+(target 13, GEN-CNP 14, evaluation 4). Expected: target 78.1 % test accuracy; GEN-CNP at
 firing sparsity .960 with agreement 100.0 %, ICr 99.8 %, acIOU .40 (by predicted class
 .58), no pathway disconnected. `eq2,full` on 1 000 test images
 (`--config.evaluate.limit=1000`) took 89 minutes more on the same cores, busy with other
