@@ -91,7 +91,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   one_of('config.gencnp.answer', gencnp.answer, distillation.ANSWERS)
   _check_range('gencnp.distil_temperature', gencnp.distil_temperature, *_DISTIL)
   one_of('config.gencnp.swap', gencnp.swap, distillation.SWAPS)
-  for field in ('beta_warmup', 'mix', 'cut'):
+  for field in ('beta_warmup', 'mix'):
     _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
   _check(
     'gencnp.cut_range',
@@ -111,7 +111,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
     f'above gencnp.lower={gencnp.lower}, by {_GAP:g} or more, and both between '
     f'{-_BOUNDS:g} and {_BOUNDS:g}',
   )
-  _check('gencnp.layer_floor', gencnp.layer_floor, _share, 'in [0, 1)')
+  # Some pathways are to be DAQ's own, and most neurons may go off.
+  for field in ('cut', 'layer_floor'):
+    _check(f'gencnp.{field}', gencnp[field], _share, 'in [0, 1)')
   _check(
     'gencnp.embedding',
     tuple(gencnp.embedding),

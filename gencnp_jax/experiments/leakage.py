@@ -43,17 +43,25 @@ def measure(run: Run) -> dict[str, Any]:
     else:
       found = methods.measure(run, mine, run.folder('leakage') / off)
     compared = run.compare([other], methods.curve(run.config))
-    names = {id(plain): methods.TITLES['gencnp'], id(evidence): EVIDENCE}
-    for kept, first, more in (
-      (rows, found['rows'], compared.rows()),
-      (curve, found['curve'], compared.curve_rows()),
+    names = [methods.TITLES['gencnp'], EVIDENCE]
+    for name, first, over in (
+      (names[mine is evidence], found['rows'], found['curve']),
+      (names[other is evidence], compared.rows(), compared.curve_rows()),
     ):
-      for generative, some in ((mine, first), (other, more)):
-        for row in some:
-          own = row['method'] == methods.TITLES['gencnp']
-          name = names[id(generative)] if own else row['method']
-          kept.append(row | {'method': name, 'setting': setting})
+      rows += _named(first, name, setting)
+      curve += _named(over, name, setting)
   return {'rows': rows, 'curve': curve}
+
+
+def _named(rows, name, setting) -> list[dict[str, Any]]:
+  """Returns rows with their setting, GEN-CNP's under the name of its form."""
+  own = methods.TITLES['gencnp']
+  return [
+    row
+    | {'setting': setting}
+    | ({'method': name} if row['method'] == own else {})
+    for row in rows
+  ]
 
 
 def present(run: Run, content: dict[str, Any] | None) -> Result:

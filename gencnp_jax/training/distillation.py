@@ -133,25 +133,31 @@ class Distillation:
     if self.cut:
       sums |= sum_all({'agreement_of_cuts': agree}, ~own)
     if self.gamma:
-      others, other_classes = (
-        devices.next_row(images),
-        devices.next_row(classes),
-      )
-      swapped = target.masked(others, generated.masks, off)
-      differ = (other_classes != classes).astype(jnp.float32)
-      if self.swap == 'own':
-        asked = self.distance(swapped, devices.next_row(logits))
-      elif self.swap == 'odds':
-        asked = -jax.nn.log_sigmoid(-_odds(swapped, classes))
-      else:
-        asked = -jax.nn.log_softmax(swapped).mean(-1)
-      # A mean over the pairs that differ; the losses' mean divides by all.
-      share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
-      losses += self.gamma * asked * differ / share
-      leaks = (swapped.argmax(-1) == classes) & (differ > 0)
-      rows['swap_leakage'] = leaks / share
+      swap, leaks = self._swap((target, off), images, generated.masks, logits)
+      losses += self.gamma * swap
+      rows['swap_leakage'] = leaks
     sums |= sum_all(rows | {'loss': losses})
     return losses.mean(), (new['batch_stats'], sums)
+
+  def _swap(self, frozen, images, masks, logits) -> tuple[jax.Array, jax.Array]:
+    """Returns what `swap` asks of the next row under P(X), and what leaks, `[n]`.
+
+    Both are weighed so that their mean over all rows is the mean over the pairs
+    whose classes differ.
+    """
+    target, off = frozen
+    classes = logits.argmax(-1)
+    swapped = target.masked(devices.next_row(images), masks, off)
+    differ = devices.next_row(classes) != classes
+    if self.swap == 'own':
+      asked = self.distance(swapped, devices.next_row(logits))
+    elif self.swap == 'odds':
+      asked = -jax.nn.log_sigmoid(-_odds(swapped, classes))
+    else:
+      asked = -jax.nn.log_softmax(swapped).mean(-1)
+    share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
+    leaks = differ & (swapped.argmax(-1) == classes)
+    return asked * differ / share, leaks / share
 
   def _kept(self, activations) -> jax.Array:
     """Returns how many neurons stay on of each row, int32 `[n]`; 0 for DAQ's cut.
