@@ -18,6 +18,7 @@ from gencnp_jax.model import GenCNP as GenCNP
 from gencnp_jax.model import daq as daq
 from gencnp_jax.pathway import Explanation as Explanation
 from gencnp_jax.pathway import class_pathways as class_pathways
+from gencnp_jax.sharing import share_workdir as share_workdir
 from gencnp_jax.target import Preprocess as Preprocess
 from gencnp_jax.target import Target as Target
 from gencnp_jax.workspace import about as about

@@ -7,9 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from absl import logging
+from absl import flags, logging
 
 from gencnp_jax.runtime import preemption, processes
 
@@ -63,6 +63,23 @@ def stop(error: Exception) -> NoReturn:
   if 'Traceback (most recent call last):' in map(str.strip, lines):
     lines = lines[-1:]
   _leave('Error: ' + '\n'.join(lines), 1)
+
+
+def parse(argv: list[str], *needed: tuple[Any, str]) -> list[str]:
+  """Parses flags; one line says what is wrong with them.
+
+  Args:
+    argv: the command line.
+    *needed: (flag holder, what it should be) of each flag that must be given.
+  """
+  try:
+    rest = flags.FLAGS(argv)
+  except flags.Error as error:
+    stop(error)
+  for flag, what in needed:
+    if not flag.value:
+      stop(ValueError(f'--{flag.name}={what}, is needed.'))
+  return rest
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -21,6 +21,7 @@ _VERBS = {
   'evaluate': ('main', 'evaluate,experiments'),
   'report': ('main', 'report'),
   'explain': ('explain', None),
+  'share': ('share', None),
 }
 _USAGE = """gencnp: which neurons does a network need for this image?
 
@@ -29,6 +30,7 @@ _USAGE = """gencnp: which neurons does a network need for this image?
   gencnp evaluate --config=FILE   the metrics of all methods, the experiments
   gencnp report --config=FILE     report.html
   gencnp explain --workdir=FOLDER --image=FILE   pictures of your own images
+  gencnp share --workdir=FOLDER --out=FOLDER     a small copy, without optimiser
 
 Each takes --workdir=FOLDER; `gencnp VERB --helpfull` lists all flags."""
 

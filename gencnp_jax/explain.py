@@ -61,17 +61,11 @@ def main(argv: list[str]) -> None:
 
 def parse_flags(argv: list[str]) -> list[str]:
   """Parses the command line; one line says what is wrong with it."""
-  try:
-    rest = flags.FLAGS(argv)
-  except flags.Error as error:
-    command_line.stop(error)
-  for flag, what in (
+  return command_line.parse(
+    argv,
     (_WORKDIR, 'FOLDER, a workdir that gencnp_jax.main has trained in'),
     (_IMAGE, 'FILE, an image, a folder of them or a glob'),
-  ):
-    if not flag.value:
-      command_line.stop(ValueError(f'--{flag.name}={what}, is needed.'))
-  return rest
+  )
 
 
 if __name__ == '__main__':

@@ -91,7 +91,7 @@ def _take_target(config: Any, directory: epath.Path) -> None:
       f'config.target.model={config.target.model!r}: the target of '
       f'config.target.workdir={config.target.workdir} is {about["model"]!r}.'
     )
-  _check_finished(source.parent, 'target')
+  check_finished(source.parent, 'target')
   _forget(directory, 'target')
   # Object stores do not rename a folder: half a copy is known by a file.
   files.write_text(half, '')
@@ -135,7 +135,7 @@ def needed(directory: epath.Path, stage: str, load: Any) -> Any:
   """Loads the product of a stage, or says which stage is missing."""
   try:
     product = load(directory)
-    _check_finished(directory, stage)
+    check_finished(directory, stage)
     return product
   except checkpoints.CheckpointError as error:
     product = directory / stage
@@ -147,7 +147,7 @@ def needed(directory: epath.Path, stage: str, load: Any) -> Any:
     ) from error
 
 
-def _check_finished(directory: epath.Path, stage: str) -> None:
+def check_finished(directory: epath.Path, stage: str) -> None:
   """Raises where a stage has checkpoints, and was interrupted."""
   if not (directory / stage / DONE).exists():
     raise ValueError(

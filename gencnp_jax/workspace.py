@@ -32,8 +32,9 @@ from gencnp_jax.runtime import (
 from gencnp_jax.target import Preprocess, Target
 
 _ZOO = {'alexnet': zoo.AlexNet, 'vgg11': zoo.VGG11}
+OFF = 'off.npz'
+"""In the folder gencnp: what stands in for off neurons, where it is not zero."""
 _CHECKPOINTS = 'checkpoints'
-_OFF = 'off.npz'
 _LISTED = 8  # names in a message
 _LOOKED_INTO = 50  # folders; a bucket answers ten in a second
 _PRODUCTS = {'target': 'target', 'gencnp': 'GEN-CNP'}
@@ -244,7 +245,7 @@ def check_fitted(
 
 def has_off(workdir: epath.PathLike) -> bool:
   """Returns whether what stands in for off neurons has been written."""
-  return processes.from_first((epath.Path(workdir) / 'gencnp' / _OFF).exists)
+  return processes.from_first((epath.Path(workdir) / 'gencnp' / OFF).exists)
 
 
 def read_off(
@@ -253,7 +254,7 @@ def read_off(
   """Reads what stands in for off neurons: None for zero."""
   if gencnp['off'] == 'zero':
     return None
-  path = epath.Path(workdir) / 'gencnp' / _OFF
+  path = epath.Path(workdir) / 'gencnp' / OFF
   remedy = f'remove {path.parent}, and train the GEN-CNP again'
   try:
     arrays = npz_files.read(path, remedy)
@@ -266,5 +267,5 @@ def read_off(
 
 def write_off(workdir: epath.PathLike, off: tuple[np.ndarray, ...]) -> None:
   """Writes what stands in for off neurons."""
-  path = epath.Path(workdir) / 'gencnp' / _OFF
+  path = epath.Path(workdir) / 'gencnp' / OFF
   files.write(path, lambda file: np.savez(file, *off))

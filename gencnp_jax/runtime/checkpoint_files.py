@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
@@ -34,6 +35,16 @@ def checksums(tree: Any) -> dict[str, int]:
     )
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
   }
+
+
+def as_read(tree: Any) -> Any:
+  """Returns a tree of arrays with float32 for bfloat16.
+
+  Checksums are of this: a template of float32 takes what was rounded to save room.
+  """
+  return jax.tree.map(
+    lambda x: x.astype(np.float32) if x.dtype == jnp.bfloat16 else x, tree
+  )
 
 
 def steps(directory: epath.Path) -> list[int]:
@@ -79,13 +90,14 @@ def about_of(path: epath.Path) -> dict[str, Any]:
   return about
 
 
-def read(path: epath.Path, item: str, like: Any) -> Any:
+def read(path: epath.Path, item: str, like: Any = None) -> Any:
   """Reads a tree of a step, NumPy leaves, and checks every leaf.
 
   Args:
     path: of the step.
     item: 'variables' or 'training'.
-    like: a tree of arrays or shape structs, shaped like it.
+    like: a tree of arrays or shape structs, shaped like it; None takes what is
+      there.
 
   Raises:
     CheckpointError: damaged, or of another model.
@@ -117,7 +129,7 @@ def read(path: epath.Path, item: str, like: Any) -> Any:
         f'needs {wanted.shape}.'
       )
   try:
-    found, expected = checksums(tree), about['checksums'][item]
+    found, expected = checksums(as_read(tree)), about['checksums'][item]
     wrong = [k for k in found if expected.get(k) != found[k]]
   except (KeyError, TypeError, AttributeError) as error:
     raise CheckpointError(
@@ -136,25 +148,31 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
   Raises:
     CheckpointError: no checkpoint there, or one of another format.
   """
-  step = _newest(directory)
+  step = newest(directory)
   return about_of(buckets.absolute(directory) / str(step))
 
 
-def read_variables(directory: epath.PathLike, like: Any) -> Any:
+def read_variables(directory: epath.PathLike, like: Any = None) -> Any:
   """Reads the newest variables of a directory, on any device count.
 
   Args:
     directory: where a stage saved.
-    like: a tree of arrays or shape structs, shaped like the variables.
+    like: a tree of arrays or shape structs, shaped like the variables; None
+      takes what is there.
 
   Raises:
     CheckpointError: none there, or a damaged one.
   """
-  step = _newest(directory)
+  step = newest(directory)
   return read(buckets.absolute(directory) / str(step), 'variables', like)
 
 
-def _newest(directory: epath.PathLike) -> int:
+def newest(directory: epath.PathLike) -> int:
+  """Returns the newest step of a directory.
+
+  Raises:
+    CheckpointError: none there.
+  """
   path = epath.Path(directory)
   there = steps(path)
   if not there:

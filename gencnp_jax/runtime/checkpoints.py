@@ -24,6 +24,7 @@ from gencnp_jax.runtime.checkpoint_files import (
   CheckpointError as CheckpointError,
 )
 from gencnp_jax.runtime.checkpoint_files import checksums as checksums
+from gencnp_jax.runtime.checkpoint_files import newest as newest
 from gencnp_jax.runtime.checkpoint_files import read_about as read_about
 from gencnp_jax.runtime.checkpoint_files import read_variables as read_variables
 
@@ -80,7 +81,7 @@ class Checkpoints:
     self,
     step: int,
     variables: Any,
-    training: Any,
+    training: Any = None,
     progress: dict[str, Any] | None = None,
   ) -> None:
     """Saves replicated trees; returns while the files are being written.
@@ -90,8 +91,10 @@ class Checkpoints:
 
     Args:
       step: number of steps done.
-      variables: what using the model needs.
-      training: what going on with the training needs besides.
+      variables: what using the model needs. A bfloat16 leaf takes half the room,
+        and is read as float32.
+      training: what going on with the training needs besides; None to be read
+        by `read_variables` alone.
       progress: JSON mapping that going on with the run needs besides.
 
     Raises:
@@ -100,7 +103,9 @@ class Checkpoints:
         that hold different values, or files that cannot be written.
     """
     self.finish()
-    trees = {'variables': variables, 'training': training}
+    trees = {'variables': variables}
+    if training is not None:
+      trees['training'] = training
     devices.assert_replicas_equal(trees)
     trees = devices.to_host(trees)
     if processes.several():
@@ -115,7 +120,10 @@ class Checkpoints:
     about = {
       **self._about,
       'format': FORMAT,
-      'checksums': {item: checksums(tree) for item, tree in trees.items()},
+      'checksums': {
+        item: checksums(checkpoint_files.as_read(tree))
+        for item, tree in trees.items()
+      },
       'progress': progress or {},
     }
     saved = {item: ocp.args.StandardSave(tree) for item, tree in trees.items()}

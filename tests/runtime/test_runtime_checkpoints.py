@@ -287,7 +287,7 @@ _OTHER_DEVICES = """
 import sys, chex
 chex.set_n_cpu_devices(int(sys.argv[2]))
 import jax, numpy as np
-from gencnp_jax.runtime import checkpoints, devices
+from gencnp_jax.runtime import checkpoint_files, checkpoints, devices
 assert jax.device_count() == int(sys.argv[2])
 about = checkpoints.read_about(sys.argv[1])
 like = {'params': {'conv': {'kernel': np.zeros((3, 3, 16, 16), np.float32)},
@@ -296,7 +296,8 @@ like = {'params': {'conv': {'kernel': np.zeros((3, 3, 16, 16), np.float32)},
         'batch_stats': {'seen': np.zeros(4, np.int32), 'on': np.zeros(2, bool)}}
 tree = checkpoints.read_variables(sys.argv[1], like)
 tree = devices.to_host(devices.replicate(tree))
-assert checkpoints.checksums(tree) == about['checksums']['variables']
+tree_read = checkpoint_files.as_read(tree)
+assert checkpoints.checksums(tree_read) == about['checksums']['variables']
 print(float(tree['params']['scale']))
 """
 
