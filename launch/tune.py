@@ -29,6 +29,7 @@ _MEAN = {
   'beta': 2.5,
 }
 _ODDS = _MEAN | {'answer': 'odds'}
+_SKIP = _ODDS | {'beta': 30.0, 'skip': True}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'gamma': 3.0,
@@ -64,6 +65,8 @@ GROUPS = {
     'odds, beta 30, cuts': _ODDS | {'beta': 30.0, **_CUTS},
     'odds, beta 30, cuts, bounds 3': _ODDS
     | {'beta': 30.0, **_CUTS, 'lower': -3.0, 'upper': 3.0},
+    'odds, beta 30 rising, skip': _SKIP | {'beta_warmup': 0.5},
+    'odds, beta 150 rising, skip': _SKIP | {'beta': 150.0, 'beta_warmup': 0.8},
   },
   # The answer in the image and not in the mask.
   'evidence': {
