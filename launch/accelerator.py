@@ -13,10 +13,11 @@ import json
 import os
 import pathlib
 import re
-import subprocess
 import sys
 import time
 from typing import Any
+
+import logged
 
 from gencnp_jax.report import Table
 from gencnp_jax.report.column import Column
@@ -56,7 +57,7 @@ def train_and_evaluate(
     log, done = (out / f'{model}_{stage}.{end}' for end in ('log', 'json'))
     if not done.exists():  # Or the seconds would be those of skipping it.
       start = time.perf_counter()
-      run([*command, f'--config.stages={stage}'], log)
+      logged.run([*command, f'--config.stages={stage}'], log, ROOT)
       taken = time.perf_counter() - start
       alone = float(dict(SECONDS.findall(log.read_text()))[stage])
       done.write_text(json.dumps({stage: taken, f'{stage} alone': alone}))
@@ -84,23 +85,8 @@ def benchmark(
   if options.toy:
     command += ['--rounds=2', '--seconds=.1', '--batch=8', '--dgr_steps=3']
     command += ['--rows=alexnet', '--groups=steps']
-  run(command, out / f'benchmark_{dtype}.log')
+  logged.run(command, out / f'benchmark_{dtype}.log', ROOT)
   return json.loads(path.read_text())
-
-
-def run(command: list[str], log: pathlib.Path) -> None:
-  """Runs a command, what it says in a file.
-
-  Raises:
-    SystemExit: it failed.
-  """
-  print(' '.join(command), flush=True)
-  with log.open('w') as file:
-    code = subprocess.run(
-      command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False
-    ).returncode
-  if code:
-    raise SystemExit(f'exit code {code}; see the end of {log}.')
 
 
 def peak_of(device: str) -> float | None:

@@ -12,8 +12,9 @@ The test images play no part.
 import argparse
 import json
 import pathlib
-import subprocess
 import sys
+
+import logged
 
 from gencnp_jax import settings
 from gencnp_jax.report import Table
@@ -110,8 +111,7 @@ def measure(name: str, changes: dict, options: argparse.Namespace) -> dict:
       *flags,
       *options.rest,
     ]
-    with open(f'{workdir}.log', 'w') as log:
-      subprocess.run(command, stdout=log, stderr=log, check=True)
+    logged.run(command, pathlib.Path(f'{workdir}.log'))
   rows = json.loads(results.read_text())['rows']
   row = next(row for row in rows if row['method'] == 'GEN-CNP')
   return {**row, 'name': name}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import subprocess
 import sys
 
 import pytest
@@ -33,8 +32,8 @@ def test_names_are_folders_of_their_own():
 def test_a_row_is_run_once_on_validation_images(tmp_path, monkeypatch, capsys):
   commands = []
 
-  def run(command, **kwargs):
-    assert kwargs['check']
+  def run(command, log):
+    assert log.parent == tmp_path
     commands.append(command)
     flags = dict(f.split('=', 1) for f in command if f.startswith('--'))
     folder = tmp_path / flags['--workdir'].rpartition('/')[2] / 'evaluate'
@@ -43,7 +42,7 @@ def test_a_row_is_run_once_on_validation_images(tmp_path, monkeypatch, capsys):
     other = {'method': 'Random', 'agreement': 0.1}
     (folder / 'results.json').write_text(json.dumps({'rows': [other, row]}))
 
-  monkeypatch.setattr(subprocess, 'run', run)
+  monkeypatch.setattr(tune.logged, 'run', run)
   given = ['x', '--target=t', f'--out={tmp_path}', '--groups=answer']
   monkeypatch.setattr(sys, 'argv', [*given, '--config.gencnp.epochs=2'])
   tune.main()
