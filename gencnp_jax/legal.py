@@ -91,6 +91,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
   one_of('config.gencnp.answer', gencnp.answer, distillation.ANSWERS)
   _check_range('gencnp.distil_temperature', gencnp.distil_temperature, *_DISTIL)
   one_of('config.gencnp.swap', gencnp.swap, distillation.SWAPS)
+  one_of('config.gencnp.charged', gencnp.charged, distillation.CHARGED)
   for field in ('beta_warmup', 'mix'):
     _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
   _check(

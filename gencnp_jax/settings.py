@@ -126,6 +126,7 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.answer = 'odds'  # Better than the target's (ours); or probabilities.
   gencnp.distil_temperature = 1.0  # Of the target's answer; < 1 sharpens it.
   gencnp.beta_warmup = 0.5  # Share of the run in which beta rises from 0.
+  gencnp.charged = 'all'  # Whose pathways beta is on: all, kept or surer.
   gencnp.swap = 'uniform'  # What gamma's term asks: uniform or odds.
   gencnp.cut = 0.0  # Share of images cut at a sparsity of cut_range.
   gencnp.cut_range = (0.7, 0.99)

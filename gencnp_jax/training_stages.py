@@ -96,6 +96,7 @@ def distil(
     cut=section.cut,
     cut_range=tuple(section.cut_range),
     swap=section.swap,
+    charged=section.charged,
   )
   frozen = (target, off)
   _train(config, section, directory, 'gencnp', task, frozen, loaded, about)

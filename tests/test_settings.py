@@ -52,6 +52,7 @@ BAD = [
   ('gencnp.kernel_sizes', (3, 'x'), 'a pair of them'),
   ('gencnp.kernel_sizes', (3, (3,)), 'a pair of them'),
   ('gencnp.beta', None, 'a number'),
+  ('gencnp.charged', 'some', 'choose from all, kept, surer'),
   ('gencnp.cut', 1.0, r'in \[0, 1\)'),
   ('gencnp.cut_range', (0.9, 0.8), 'the lower first'),
   ('gencnp.cut_range', (0.9, 1.0), 'between 0 and 1'),

@@ -18,6 +18,7 @@ from gencnp_jax.training.tasks import Sums, sum_all, variables_of
 REDUCTIONS = ('layer_mean', 'mean', 'sum')
 ANSWERS = ('probabilities', 'odds')
 SWAPS = ('uniform', 'odds', 'own')
+CHARGED = ('all', 'kept', 'surer')
 # Its multiples fall evenly into [0, 1), modulo 1.
 _GOLDEN = 0.6180339887
 
@@ -58,6 +59,10 @@ class Distillation:
       any. There is no penalty on them.
     cut_range: the lowest and the highest of these sparsities. The share that
       is kept is spread evenly in its logarithm.
+    charged: whose pathways the penalty is on (ours): 'all'; 'kept', those that
+      give the target's class and, where there is a swap term, give it to no
+      image of another class: one that fails is mended first; 'surer', those
+      that besides give it at better odds than the target.
     swap: what is asked of X' under P(X): 'uniform' as above; 'odds', that it is
       not given X's class, `-log(1 - p)`; 'own', the answer that the target
       gives X' itself, by the same distance as X's.
@@ -74,6 +79,7 @@ class Distillation:
   cut: float = 0.0
   cut_range: tuple[float, float] = (0.7, 0.99)
   swap: str = 'uniform'
+  charged: str = 'all'
 
   def init(self, key: jax.Array, frozen: Any, images: jax.Array) -> Any:
     """Returns fresh variables for a target and images like these."""
@@ -113,13 +119,26 @@ class Distillation:
     pathway_logits = target.masked(images, generated.masks, off)
     distillation = self.distance(pathway_logits, logits)
     penalty = self.penalty(generated.masks)
+    classes = logits.argmax(-1)
+    agree = pathway_logits.argmax(-1) == classes
+    losses, rows = self.alpha * distillation, {}
+    leaks = jnp.zeros(len(images), bool)
+    if self.gamma:
+      swap, leaks, share = self._swap(
+        (target, off), images, generated.masks, logits
+      )
+      losses += self.gamma * swap
+      rows['swap_leakage'] = leaks / share
     own = jnp.ones(len(images)) if kept is None else kept == 0
     beta = self.beta * own
     if self.beta_warmup:
       beta *= jnp.minimum(progress / self.beta_warmup, 1.0)
-    losses = self.alpha * distillation + beta * penalty
-    classes = logits.argmax(-1)
-    agree = pathway_logits.argmax(-1) == classes
+    if self.charged != 'all':
+      pays = agree & ~leaks
+      if self.charged == 'surer':
+        pays &= _odds(pathway_logits, classes) > _odds(logits, classes)
+      beta *= pays
+    losses += beta * penalty
     sums = sum_all(
       {
         'distillation': distillation,
@@ -129,21 +148,17 @@ class Distillation:
       },
       own,
     )
-    rows = {}
     if self.cut:
       sums |= sum_all({'agreement_of_cuts': agree}, ~own)
-    if self.gamma:
-      swap, leaks = self._swap((target, off), images, generated.masks, logits)
-      losses += self.gamma * swap
-      rows['swap_leakage'] = leaks
     sums |= sum_all(rows | {'loss': losses})
     return losses.mean(), (new['batch_stats'], sums)
 
-  def _swap(self, frozen, images, masks, logits) -> tuple[jax.Array, jax.Array]:
-    """Returns what `swap` asks of the next row under P(X), and what leaks, `[n]`.
+  def _swap(self, frozen, images, masks, logits) -> tuple[jax.Array, ...]:
+    """Returns what `swap` asks of the next row under P(X), `[n]`.
 
-    Both are weighed so that their mean over all rows is the mean over the pairs
-    whose classes differ.
+    It is weighed so that its mean over all rows is the mean over the pairs whose
+    classes differ. Besides, bool `[n]`, whether the next row of another class is
+    given X's, and the share of such pairs.
     """
     target, off = frozen
     classes = logits.argmax(-1)
@@ -157,7 +172,7 @@ class Distillation:
       asked = -jax.nn.log_softmax(swapped).mean(-1)
     share = jnp.maximum(jax.lax.pmean(differ.mean(), devices.AXIS), 1e-6)
     leaks = differ & (swapped.argmax(-1) == classes)
-    return asked * differ / share, leaks / share
+    return asked * differ / share, leaks, share
 
   def _kept(self, activations) -> jax.Array:
     """Returns how many neurons stay on of each row, int32 `[n]`; 0 for DAQ's cut.

@@ -66,7 +66,7 @@ def distillation(
     pathway_logits: H(X; P * A).
     swapped_logits: row r is the NEXT image under the pathway of image r.
     masks: P, a tuple of arrays [n, ...].
-    task: with alpha, beta, gamma, penalty_reduction, answer, swap,
+    task: with alpha, beta, gamma, penalty_reduction, answer, swap, charged,
       distil_temperature.
     counts: of each image the neurons that a cut keeps, 0 for its own pathway;
       None for no cut.
@@ -84,15 +84,23 @@ def distillation(
     'agreement': 0.0,
     'firing_sparsity': 0.0,
   }
-  pairs, asked, leaks = 0, 0.0, 0
+  pairs, asked, leaks, price = 0, 0.0, 0, 0.0
   of_cuts = {'distillation': 0.0, 'agreement': 0.0}
   own_rows = [r for r in range(n) if not (counts and counts[r])]
   for r in range(n):
     means = own if r in own_rows else of_cuts
     means['distillation'] += distance(pathway_logits[r], logits[r], task)
-    means['agreement'] += int(np.argmax(pathway_logits[r])) == classes[r]
+    pays = agrees = int(np.argmax(pathway_logits[r])) == classes[r]
+    means['agreement'] += agrees
+    if classes[(r + 1) % n] != classes[r] and task.gamma:
+      pays &= int(np.argmax(swapped_logits[r])) != classes[r]
+    if task.charged == 'surer':
+      label = classes[r]
+      pays &= log_odds(pathway_logits[r], label) > log_odds(logits[r], label)
     if r in own_rows:
-      own['penalty'] += penalty(of_image[r], task.penalty_reduction)
+      paid = penalty(of_image[r], task.penalty_reduction)
+      own['penalty'] += paid
+      price += paid * (pays or task.charged == 'all')
       # A soft mask is on above one half.
       on = [p for mask in of_image[r] for p in mask.ravel()]
       own['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
@@ -107,7 +115,7 @@ def distillation(
         asked -= log_softmax(swapped_logits[r]).mean()
       leaks += int(np.argmax(swapped_logits[r])) == classes[r]
   said = own['distillation'] + of_cuts['distillation']
-  loss = (task.alpha * said + task.beta * own['penalty']) / n
+  loss = (task.alpha * said + task.beta * price) / n
   means = {key: float(value) / len(own_rows) for key, value in own.items()}
   if counts:
     means['agreement_of_cuts'] = of_cuts['agreement'] / (n - len(own_rows))

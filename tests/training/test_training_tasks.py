@@ -179,6 +179,29 @@ def test_cuts_of_a_share_of_the_images_over_four_devices(swap):
   _assert_means(sums, means, counts)
 
 
+@pytest.mark.parametrize('cut', [0.0, 0.5])
+@pytest.mark.parametrize('gamma', [0.0, 1.5])
+@pytest.mark.parametrize('charged', ['kept', 'surer'])
+def test_a_pathway_that_fails_pays_no_price(charged, gamma, cut):
+  target = tiny.target()
+  fields = {'gamma': gamma, 'cut': cut, 'cut_range': (0.3, 0.9)}
+  task = tiny.distillation(beta=3.0, charged=charged, **fields)
+  neurons = sum(math.prod(s) for s in target.activation_shapes((8, 8, 3)))
+  counts = losses.kept(len(_IMAGES), neurons, cut, (0.3, 0.9)) if cut else None
+  found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
+  loss, means = _reference(task, target, None, counts)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means, counts or ())
+  everyone, _ = _reference(
+    dataclasses.replace(task, charged='all'), target, None, counts
+  )
+  nobody, _ = _reference(
+    dataclasses.replace(task, beta=0.0), target, None, counts
+  )
+  # Cut, four rows are left that might all pay.
+  assert nobody < loss < everyone or cut
+
+
 def test_no_pair_of_different_classes_is_no_error():
   target = tiny.target()
   bias = target.variables['params']['Dense_0']['bias']
