@@ -34,10 +34,13 @@ _SKIP = _ODDS | {'beta': 30.0, 'skip': True}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'gamma': 3.0,
+  'beta': 30.0,
   'beta_warmup': 0.0,
+  'charged': 'all',
   'cut': 0.5,
   'cut_range': (0.88, 0.96),
 }
+_CHARGED = settings.OBJECTIVES['evidence'] | {'charged': 'kept'}
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
@@ -77,6 +80,11 @@ GROUPS = {
     'swap: uniform': _EVIDENCE | {'swap': 'uniform'},
     'swap: own': _EVIDENCE | {'swap': 'own', 'gamma': 1.0},
     'class not told': _EVIDENCE | {'class_input': False},
+  },
+  # Whose pathways have a price; settings as in the word `evidence`.
+  'charged': {
+    'beta 60, charged: kept': _CHARGED | {'beta': 60.0},
+    'beta 200, charged: kept': _CHARGED | {'beta': 200.0},
   },
 }
 
