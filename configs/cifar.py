@@ -20,7 +20,9 @@ firing sparsity .960 with agreement 100.0 %, ICr 99.8 %, acIOU .40 (by predicted
 .58), no pathway disconnected. `eq2,full` on 1 000 test images
 (`--config.evaluate.limit=1000`) took 89 minutes more on the same cores, busy with other
 jobs: evaluation 23, experiments 66, of which most are six trainings of variants and
-DGR's 1 000 steps an image. See docs/results.
+DGR's 1 000 steps an image. VGG-11 in a short form (target 14 epochs, GEN-CNP half an
+epoch, 2026-11-30): target 108 minutes beside other jobs, 88.5 % of the validation images;
+GEN-CNP 22 minutes. Beta 30 is too high for it: .983, 41.7 % disconnected. See docs/results.
 """
 
 from gencnp_jax import presets, settings
