@@ -8,10 +8,8 @@ table says mean and standard deviation (n - 1) of every method's numbers.
 """
 
 import argparse
-import json
 import pathlib
 import statistics
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,20 +33,6 @@ COLUMNS = (
   Column('disconnected', 'Disconnected', 'lower'),
 )
 """What is shown, in percent."""
-
-
-def results(seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-  """Returns the rows of one seed, measured where they are not."""
-  workdir = options.out / str(seed)
-  command = [
-    *(sys.executable, '-m', 'gencnp_jax.main', f'--config={options.config}'),
-    *(f'--workdir={workdir}', f'--config.seed={seed}'),
-    '--config.stages=target,gencnp,evaluate',
-    *options.rest,
-  ]
-  # Stages that are done are skipped by the job itself.
-  logged.run(command, options.out / f'{seed}.log')
-  return json.loads((workdir / 'evaluate' / 'results.json').read_text())['rows']
 
 
 def table(seeds: Sequence[int], found: Sequence[list[dict[str, Any]]]) -> Table:
@@ -107,7 +91,15 @@ def main() -> None:
   if len(seeds) < 2:
     parser.error(f'--seeds={options.seeds}: two or more, or nothing is apart')
   options.out.mkdir(parents=True, exist_ok=True)
-  shown = table(seeds, [results(seed, options) for seed in seeds])
+  found = [
+    logged.evaluated(
+      options.config,
+      options.out / str(seed),
+      [f'--config.seed={seed}', *options.rest],
+    )
+    for seed in seeds
+  ]
+  shown = table(seeds, found)
   print(f'\n{shown.to_text()}')
   (options.out / 'seeds.csv').write_text(shown.to_csv())
 

@@ -10,7 +10,6 @@ The test images play no part.
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
@@ -106,21 +105,20 @@ def measure(name: str, changes: dict, options: argparse.Namespace) -> dict:
   """Returns the row of one GEN-CNP, trained and measured where it is not."""
   flags = [f'--config.gencnp.{key}={value}' for key, value in changes.items()]
   workdir = options.out / name.replace(' ', '_')
-  results = workdir / 'evaluate' / 'results.json'
-  if not results.exists():
-    command = [
-      *(sys.executable, '-m', 'gencnp_jax.main'),
-      f'--config={options.config}',
-      f'--workdir={workdir}',
-      f'--config.target.workdir={options.target}',
-      '--config.stages=target,gencnp,evaluate',
-      '--config.evaluate.split=validation',
-      '--config.evaluate.methods=gencnp',
-      *flags,
-      *options.rest,
-    ]
-    logged.run(command, pathlib.Path(f'{workdir}.log'))
-  rows = json.loads(results.read_text())['rows']
+  if (workdir / 'evaluate' / 'results.json').exists():
+    rows = logged.rows_of(workdir)
+  else:
+    rows = logged.evaluated(
+      options.config,
+      workdir,
+      [
+        f'--config.target.workdir={options.target}',
+        '--config.evaluate.split=validation',
+        '--config.evaluate.methods=gencnp',
+        *flags,
+        *options.rest,
+      ],
+    )
   row = next(row for row in rows if row['method'] == 'GEN-CNP')
   return {**row, 'name': name}
 
