@@ -11,7 +11,12 @@ from etils import epath
 
 from gencnp_jax import products, settings, workspace
 from gencnp_jax.choices import one_of
-from gencnp_jax.runtime import buckets, checkpoints, workdir
+from gencnp_jax.runtime import (
+  buckets,
+  checkpoint_files,
+  checkpoints,
+  workdir,
+)
 
 
 def share_workdir(
@@ -65,11 +70,13 @@ def share_workdir(
 
 def _share(source, out, stage: str, dtype: Any) -> None:
   directory = workspace.checkpoint_directory(source, stage)
-  variables = checkpoints.read_variables(directory)
+  step = checkpoint_files.newest(directory)
+  path = buckets.absolute(directory) / str(step)
+  variables = checkpoint_files.read(path, 'variables')
   variables['params'] = jax.tree.map(
     lambda x: np.asarray(x, dtype), variables['params']
   )
-  about = checkpoints.read_about(directory) | {'stored': str(dtype)}
+  about = checkpoint_files.about_of(path) | {'stored': str(dtype)}
   where = workspace.checkpoint_directory(out, stage)
   with checkpoints.Checkpoints(where, about) as shared:
-    shared.save(checkpoints.newest(directory), variables)
+    shared.save(step, variables)

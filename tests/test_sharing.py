@@ -13,7 +13,7 @@ import pytest
 
 import gencnp_jax
 from gencnp_jax import workspace
-from gencnp_jax.runtime import checkpoints
+from gencnp_jax.runtime import checkpoint_files, checkpoints
 from gencnp_jax.runtime.checkpoints import CheckpointError
 from tests import tiny
 
@@ -28,7 +28,9 @@ def trained(tmp_path_factory):
 
 
 def _variables(path, stage):
-  return checkpoints.read_variables(workspace.checkpoint_directory(path, stage))
+  directory = workspace.checkpoint_directory(path, stage)
+  step = checkpoint_files.newest(directory)
+  return checkpoint_files.read(directory / str(step), 'variables')
 
 
 def _bytes(path):

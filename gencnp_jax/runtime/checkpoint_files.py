@@ -152,13 +152,12 @@ def read_about(directory: epath.PathLike) -> dict[str, Any]:
   return about_of(buckets.absolute(directory) / str(step))
 
 
-def read_variables(directory: epath.PathLike, like: Any = None) -> Any:
+def read_variables(directory: epath.PathLike, like: Any) -> Any:
   """Reads the newest variables of a directory, on any device count.
 
   Args:
     directory: where a stage saved.
-    like: a tree of arrays or shape structs, shaped like the variables; None
-      takes what is there.
+    like: a tree of arrays or shape structs, shaped like the variables.
 
   Raises:
     CheckpointError: none there, or a damaged one.

@@ -24,7 +24,6 @@ from gencnp_jax.runtime.checkpoint_files import (
   CheckpointError as CheckpointError,
 )
 from gencnp_jax.runtime.checkpoint_files import checksums as checksums
-from gencnp_jax.runtime.checkpoint_files import newest as newest
 from gencnp_jax.runtime.checkpoint_files import read_about as read_about
 from gencnp_jax.runtime.checkpoint_files import read_variables as read_variables
 
