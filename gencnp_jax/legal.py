@@ -95,6 +95,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
   for field in ('beta_warmup', 'mix'):
     _check(f'gencnp.{field}', gencnp[field], lambda v: 0 <= v <= 1, 'in [0, 1]')
   _check(
+    'gencnp.sparsity_goal',
+    gencnp.sparsity_goal,
+    lambda v: 0 < v <= 1,
+    'above 0 and at most 1 (none)',
+  )
+  _check(
     'gencnp.cut_range',
     tuple(gencnp.cut_range),
     lambda v: len(v) == 2 and all(map(_open_share, v)) and v[0] <= v[1],

@@ -26,6 +26,8 @@ OBJECTIVES = {
     'penalty_reduction': 'layer_mean',
     'beta': 0.6,
     'beta_warmup': 0.0,
+    'charged': 'all',
+    'sparsity_goal': 1.0,
     'layer_floor': 0.0,
   },
   # The answer is to be in the image, not in the mask: no other image is given
@@ -41,6 +43,7 @@ OBJECTIVES = {
     'beta': 100.0,
     'beta_warmup': 0.5,
     'charged': 'kept',
+    'sparsity_goal': 1.0,
     'cut': 0.6,
     'cut_range': (0.88, 0.97),
     'layer_floor': 0.005,
@@ -127,7 +130,8 @@ def defaults() -> ml_collections.ConfigDict:
   gencnp.answer = 'odds'  # Better than the target's (ours); or probabilities.
   gencnp.distil_temperature = 1.0  # Of the target's answer; < 1 sharpens it.
   gencnp.beta_warmup = 0.5  # Share of the run in which beta rises from 0.
-  gencnp.charged = 'all'  # Whose pathways beta is on: all, kept or surer.
+  gencnp.charged = 'kept'  # Whose pathways beta is on: all, kept or surer.
+  gencnp.sparsity_goal = 1.0  # Aimed at; 1: as sparse as beta makes it.
   gencnp.swap = 'uniform'  # What gamma's term asks: uniform or odds.
   gencnp.cut = 0.0  # Share of images cut at a sparsity of cut_range.
   gencnp.cut_range = (0.7, 0.99)

@@ -97,6 +97,7 @@ def distil(
     cut_range=tuple(section.cut_range),
     swap=section.swap,
     charged=section.charged,
+    sparsity_goal=section.sparsity_goal,
   )
   frozen = (target, off)
   _train(config, section, directory, 'gencnp', task, frozen, loaded, about)

@@ -39,7 +39,7 @@ _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'cut': 0.5,
   'cut_range': (0.88, 0.96),
 }
-_CHARGED = settings.OBJECTIVES['evidence'] | {'charged': 'kept'}
+_CHARGED = settings.OBJECTIVES['evidence']
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {

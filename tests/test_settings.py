@@ -59,6 +59,7 @@ BAD = [
   ('gencnp.cut_range', (0.9,), 'two shares'),
   ('gencnp.swap', 'unform', 'uniform'),
   ('gencnp.beta_warmup', 1.5, r'in \[0, 1\]'),
+  ('gencnp.sparsity_goal', 0.0, 'above 0 and at most 1'),
   ('gencnp.mix', -0.1, r'in \[0, 1\]'),
   ('gencnp.distil_temperature', 0.0, 'above 0'),
   ('gencnp.distil_temperature', 1e-9, r'from 0\.001 to 1000'),

@@ -63,6 +63,8 @@ class Distillation:
       give the target's class and, where there is a swap term, give it to no
       image of another class: one that fails is mended first; 'surer', those
       that besides give it at better odds than the target.
+    sparsity_goal: the firing sparsity that is aimed at (ours): a pathway that is
+      sparser is paid its penalty, whoever is charged; 1 for none.
     swap: what is asked of X' under P(X): 'uniform' as above; 'odds', that it is
       not given X's class, `-log(1 - p)`; 'own', the answer that the target
       gives X' itself, by the same distance as X's.
@@ -80,6 +82,7 @@ class Distillation:
   cut_range: tuple[float, float] = (0.7, 0.99)
   swap: str = 'uniform'
   charged: str = 'all'
+  sparsity_goal: float = 1.0
 
   def init(self, key: jax.Array, frozen: Any, images: jax.Array) -> Any:
     """Returns fresh variables for a target and images like these."""
@@ -130,21 +133,24 @@ class Distillation:
       losses += self.gamma * swap
       rows['swap_leakage'] = leaks / share
     own = jnp.ones(len(images)) if kept is None else kept == 0
-    beta = self.beta * own
-    if self.beta_warmup:
-      beta *= jnp.minimum(progress / self.beta_warmup, 1.0)
+    pays = jnp.ones(len(images))
     if self.charged != 'all':
       pays = agree & ~leaks
       if self.charged == 'surer':
         pays &= _odds(pathway_logits, classes) > _odds(logits, classes)
-      beta *= pays
+    firing_sparsity = pathway.firing_sparsity(generated.pathways)
+    if self.sparsity_goal < 1:
+      pays = jnp.where(firing_sparsity > self.sparsity_goal, -1, pays)
+    beta = self.beta * own * pays
+    if self.beta_warmup:
+      beta *= jnp.minimum(progress / self.beta_warmup, 1.0)
     losses += beta * penalty
     sums = sum_all(
       {
         'distillation': distillation,
         'penalty': penalty,
         'agreement': agree,
-        'firing_sparsity': pathway.firing_sparsity(generated.pathways),
+        'firing_sparsity': firing_sparsity,
       },
       own,
     )

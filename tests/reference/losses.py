@@ -67,7 +67,7 @@ def distillation(
     swapped_logits: row r is the NEXT image under the pathway of image r.
     masks: P, a tuple of arrays [n, ...].
     task: with alpha, beta, gamma, penalty_reduction, answer, swap, charged,
-      distil_temperature.
+      sparsity_goal, distil_temperature.
     counts: of each image the neurons that a cut keeps, 0 for its own pathway;
       None for no cut.
 
@@ -100,10 +100,12 @@ def distillation(
     if r in own_rows:
       paid = penalty(of_image[r], task.penalty_reduction)
       own['penalty'] += paid
-      price += paid * (pays or task.charged == 'all')
       # A soft mask is on above one half.
       on = [p for mask in of_image[r] for p in mask.ravel()]
-      own['firing_sparsity'] += sum(p <= 0.5 for p in on) / len(on)
+      sparsity = sum(p <= 0.5 for p in on) / len(on)
+      own['firing_sparsity'] += sparsity
+      pays = pays or task.charged == 'all'
+      price += paid * (-1 if sparsity > task.sparsity_goal else pays)
     if classes[(r + 1) % n] != classes[r]:
       pairs += 1
       if task.swap == 'own':

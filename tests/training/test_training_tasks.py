@@ -202,6 +202,19 @@ def test_a_pathway_that_fails_pays_no_price(charged, gamma, cut):
   assert nobody < loss < everyone or cut
 
 
+@pytest.mark.parametrize('charged', ['all', 'kept'])
+def test_a_pathway_that_is_sparser_than_the_goal_is_paid(charged):
+  target = tiny.target()
+  task = tiny.distillation(beta=3.0, gamma=1.5, charged=charged)
+  priced, means = _reference(task, target, None)
+  task = dataclasses.replace(task, sparsity_goal=means['firing_sparsity'])
+  found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
+  loss, means = _reference(task, target, None)
+  np.testing.assert_allclose(float(found), loss, rtol=2e-5)
+  _assert_means(sums, means)
+  assert loss < priced
+
+
 def test_no_pair_of_different_classes_is_no_error():
   target = tiny.target()
   bias = target.variables['params']['Dense_0']['bias']
