@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from absl import app
+from absl import app, flags
 
 from gencnp_jax import command_line
 from gencnp_jax.choices import SettingsError, one_of
@@ -32,7 +32,7 @@ _USAGE = """gencnp: which neurons does a network need for this image?
   gencnp explain --workdir=FOLDER --image=FILE   pictures of your own images
   gencnp share --workdir=FOLDER --out=FOLDER     a small copy, without optimiser
 
-Each takes --workdir=FOLDER; `gencnp VERB --helpfull` lists all flags."""
+Each takes --workdir=FOLDER; `gencnp VERB --help` says the rest."""
 
 
 def main() -> None:
@@ -58,4 +58,7 @@ def main() -> None:
   # Flags belong to the module that is imported: only one of them is.
   sys.argv = [f'gencnp {verb}', *rest]
   module = importlib.import_module(f'gencnp_jax.{name}')
+  if {'-h', '--help'} & set(rest):
+    print(f'{module.__doc__}{flags.FLAGS.module_help(module.__name__)}')
+    return
   app.run(module.main, argv=sys.argv, flags_parser=module.parse_flags)

@@ -15,7 +15,10 @@ from gencnp_jax import command_line, stages
 from gencnp_jax.runtime import cluster, compilation, console, processes
 
 _CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'A file in configs/, and after a colon its variant.'
+  'config',
+  None,
+  'A file in configs/, and after a colon its variant. Each of its fields is a '
+  'flag, such as --config.gencnp.beta=20 (gencnp_jax/settings.py has them all).',
 )
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Where everything goes; default: runs/<config name>.'

@@ -209,6 +209,17 @@ def test_a_verb_with_a_typo_and_no_verb_at_all():
   assert "Did you mean 'explain'?" in done.stderr
 
 
+@pytest.mark.parametrize(
+  'verb, flag', [('train', '--config'), ('explain', '--image')]
+)
+def test_help_of_a_verb_says_its_flags(verb, flag):
+  code = 'from gencnp_jax import commands; commands.main()'
+  done = _command('-c', code, verb, '--help')
+  assert done.returncode == 0, done.stderr
+  assert f'  {flag}: ' in done.stdout and '  --workdir: ' in done.stdout
+  assert done.stdout.startswith(('Trains a target', 'Explains image files'))
+
+
 def test_training_verbs_choose_the_stages(monkeypatch):
   from absl import app
 
