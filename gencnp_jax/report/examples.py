@@ -73,6 +73,8 @@ def examples(
   sheet = Sheet(
     WORDS + (1 + layers) * (CELL + GAP), HEAD + k * (CELL + GAP) + FOOT
   )
+  style = {'fontsize': 6.5, 'color': palette.QUIET}
+  sheet.write(0, HEAD - 0.29, 'confidence in full\n→ with the pathway', **style)
   for row in range(k):
     top_edge = HEAD + row * (CELL + GAP)
     words = sheet.bare(0, top_edge, WORDS, CELL)

@@ -84,8 +84,8 @@ def leakage_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
 def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draws agreement against swap leakage, a panel a setting.
 
-  The line of a method goes through its sparsities; its large mark is the
-  sparsest. Top left is good: the pathway says what the target says, and
+  The line of a method goes through its sparsities, named where there is room;
+  its large mark is the sparsest. Top left is good: the pathway says what the target says, and
   nothing to another image.
 
   Args:
@@ -125,7 +125,9 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ms=6.5,
         mfc=line.get_markerfacecolor(),
         color=line.get_color(),
+        zorder=line.get_zorder(),
       )
+    _name_points(axes, own, looks)
     axes.set_title(setting)
     axes.set_xlabel('swap leak ↓, % of pairs of images')
     axes.set_xlim(-4, 104)
@@ -145,8 +147,28 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
     )
   title = f'firing sparsity from {100 * min(cuts):g} to {100 * max(cuts):g} %'
   legend = lines.legend(figure, looks)
-  legend.set_title(f'Along a line: {title}; large mark: the sparsest')
+  legend.set_title(
+    f'Along a line: {title}, as written; large mark: the sparsest'
+  )
   return figure
+
+
+def _name_points(axes, rows, looks):
+  """Writes the sparsity of points, those of the first method first."""
+  named = []
+  for row in sorted(rows, key=lambda row: list(looks).index(row['method'])):
+    x, y = 100 * row['swap'], 100 * row['agreement']
+    if any(abs(x - a) < 5 and abs(y - b) < 4 for a, b in named):
+      continue
+    named.append((x, y))
+    axes.annotate(
+      f'{100 * row["cut"]:g}',
+      (x, y),
+      (3, 4),
+      textcoords='offset points',
+      fontsize=6.5,
+      color=looks[row['method']]['color'],
+    )
 
 
 def _settings(rows: Sequence[lines.Row]) -> list[str]:

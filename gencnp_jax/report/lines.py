@@ -45,6 +45,7 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
       'markersize': 2.6,
       'lw': 1.8 if name == 'gencnp' else 1.1,
       'ls': '--' if name == 'random' else '-',
+      'zorder': 2.5 if name == 'gencnp' else 2,
     }
     # The plain method has the shortest name: 'GEN-CNP', 'GEN-CNP, swap term'.
     same = [m for m in methods if name and palette.known(m) == name]

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap
+from matplotlib.colors import Colormap, PowerNorm
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
@@ -61,15 +61,18 @@ def draw(
     The image drawn.
   """
   top = tops[share.ndim - 1]
-  style = {'vmin': 0, 'interpolation': 'nearest'}
   if share.ndim == 2:
-    return axes.imshow(share, cmap=cmap or 'viridis', vmax=top, **style)
+    # By the root: one layer that fires much would leave the others dark.
+    norm = PowerNorm(0.5, 0, top)
+    style = {'cmap': cmap or 'viridis', 'norm': norm}
+    return axes.imshow(share, interpolation='nearest', **style)
   drawn = axes.imshow(
     share[None] / 100,
     cmap=cmap or 'Greys',
+    vmin=0,
     vmax=top / 100,
     extent=(0, 1, 0.38, 0.62),
-    **style,
+    interpolation='nearest',
   )
   half = axes.bbox.height / axes.bbox.width / 2
   axes.set(xlim=(0, 1), ylim=(0.5 - half, 0.5 + half), aspect='equal')

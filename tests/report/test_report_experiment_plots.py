@@ -573,8 +573,15 @@ def test_leakage_tradeoff_runs_through_the_sparsities():
     assert ends == [points[-1] for points in drawn.values()]
     # Top left is the good corner.
     assert np.diff(axes.get_xlim()) > 0 and np.diff(axes.get_ylim()) > 0
-    (words,) = axes.texts
+    *named, words = axes.texts
     assert words.get_text().startswith('↖ good')
+    points = {
+      (100 * row['swap'], 100 * row['agreement'], f'{100 * row["cut"]:g}')
+      for row in own
+    }
+    assert {(*text.xy, text.get_text()) for text in named} <= points
+    first = [text for text in named if text.get_color() == palette.BLUE]
+    assert len(first) > 2
   assert any('50 to 99 %' in words for words in _words(figure))
   assert not _covered(figure)
   # No point can lie behind the words.
