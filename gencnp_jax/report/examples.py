@@ -11,7 +11,8 @@ from gencnp_jax.report import heat, maps, palette
 from gencnp_jax.report.prediction import short, softmax
 from gencnp_jax.report.sheet import Sheet
 
-CELL, GAP, WORDS, HEAD, FOOT = 1.2, 0.09, 1.4, 0.42, 0.56  # inches
+CELL, GAP, WORDS, HEAD, FOOT = 1.2, 0.09, 1.5, 0.42, 0.56  # inches
+EDGE = 0.1
 
 
 @palette.styled
@@ -74,10 +75,10 @@ def examples(
     WORDS + (1 + layers) * (CELL + GAP), HEAD + k * (CELL + GAP) + FOOT
   )
   style = {'fontsize': 6.5, 'color': palette.QUIET}
-  sheet.write(0, HEAD - 0.29, 'confidence in full\n→ with the pathway', **style)
+  sheet.write(EDGE, HEAD - 0.29, 'confidence in full\n→ with the pathway', **style)
   for row in range(k):
     top_edge = HEAD + row * (CELL + GAP)
-    words = sheet.bare(0, top_edge, WORDS, CELL)
+    words = sheet.bare(EDGE, top_edge, WORDS - EDGE, CELL)
     picture, *panels = (
       sheet.bare(WORDS + i * (CELL + GAP), top_edge, CELL, CELL)
       for i in range(1 + layers)

@@ -70,6 +70,7 @@ def sparsity_curve(
           ms=8,
           mfc='none',
           mew=1.4,
+          clip_on=False,
           color=looks.get(row['method'], {}).get('color', palette.INK),
         )
     lines.cut_axis(axes, cuts)
