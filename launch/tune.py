@@ -30,6 +30,7 @@ _MEAN = {
 }
 _ODDS = _MEAN | {'answer': 'odds'}
 _SKIP = _ODDS | {'beta': 30.0, 'skip': True}
+_KEPT = _ODDS | {'beta': 30.0, 'beta_warmup': 0.5, 'charged': 'kept'}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'gamma': 3.0,
@@ -70,6 +71,11 @@ GROUPS = {
     | {'beta': 30.0, **_CUTS, 'lower': -3.0, 'upper': 3.0},
     'odds, beta 30 rising, skip': _SKIP | {'beta_warmup': 0.5},
     'odds, beta 150 rising, skip': _SKIP | {'beta': 150.0, 'beta_warmup': 0.8},
+    'odds, beta 30 rising, charged: kept': _KEPT,
+    'odds, beta 100 rising, sparsity goal .95': _KEPT
+    | {'beta': 100.0, 'sparsity_goal': 0.95},
+    'odds, beta 300 rising, sparsity goal .98': _KEPT
+    | {'beta': 300.0, 'sparsity_goal': 0.98},
   },
   # The answer in the image and not in the mask.
   'evidence': {

@@ -335,6 +335,7 @@ def test_a_workdir_from_before_a_field_means_what_was_then(tmp_path):
   now = settings.defaults()
   settings.ask(now, 'eq2')
   added = ('answer', 'class_input', 'beta_warmup', 'cut', 'skip', 'swap')
+  added += ('charged', 'sparsity_goal')
   stored = now.to_dict()
   for field in added:
     del stored['gencnp'][field]
