@@ -14,9 +14,9 @@
   full     all seven baselines over firing sparsity, and all experiments: every
            table and figure of the paper
 
-Measured with AlexNet on 2 CPU cores, float32, seed 0, 2026-11-29: 31 minutes
-(target 13, GEN-CNP 14, evaluation 4). Expected: target 78.1 % test accuracy; GEN-CNP at
-firing sparsity .960 with agreement 100.0 %, ICr 99.8 %, acIOU .40 (by predicted class
+Measured with AlexNet on 2 CPU cores, float32, seeds 0, 1 and 2, 2026-11-30: half an hour
+(target 14, GEN-CNP 11, evaluation 4). Expected: target 78.1 % test accuracy; GEN-CNP at
+firing sparsity .961 with agreement 100.0 %, ICr 99.6 %, acIOU .40 (by predicted class
 .58), no pathway disconnected. `eq2,full` on 1 000 test images
 (`--config.evaluate.limit=1000`) took 89 minutes more on the same cores, busy with other
 jobs: evaluation 23, experiments 66, of which most are six trainings of variants and
