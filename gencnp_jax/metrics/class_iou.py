@@ -15,6 +15,7 @@ Two masks with no neuron on share nothing: 0.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -216,11 +217,15 @@ def _divide(shared: np.ndarray, union: np.ndarray) -> np.ndarray:
 def _report_single(classes: np.ndarray, sizes: np.ndarray) -> None:
   single = classes[sizes == 1]
   if len(single):
-    logging.warning(
-      'class_iou: %d of %d images are alone in their class (%s%s): no pair, so '
-      'they are left out of `within`.',
-      len(single),
-      sizes.sum(),
-      ', '.join(str(c) for c in single[:5]),
-      ', ...' if len(single) > 5 else '',
+    _warn_once(
+      f'class_iou: {len(single)} of {sizes.sum()} images are alone in their '
+      f'class ({", ".join(map(str, single[:5]))}'
+      f'{", ..." if len(single) > 5 else ""}): no pair, so they are left out of '
+      '`within`.'
     )
+
+
+@functools.cache
+def _warn_once(words: str) -> None:
+  """A run asks for each method, sparsity and layer."""
+  logging.warning('%s', words)

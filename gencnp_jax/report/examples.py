@@ -75,7 +75,9 @@ def examples(
     WORDS + (1 + layers) * (CELL + GAP), HEAD + k * (CELL + GAP) + FOOT
   )
   style = {'fontsize': 6.5, 'color': palette.QUIET}
-  sheet.write(EDGE, HEAD - 0.29, 'confidence in full\n→ with the pathway', **style)
+  sheet.write(
+    EDGE, HEAD - 0.29, 'confidence in full\n→ with the pathway', **style
+  )
   for row in range(k):
     top_edge = HEAD + row * (CELL + GAP)
     words = sheet.bare(EDGE, top_edge, WORDS - EDGE, CELL)

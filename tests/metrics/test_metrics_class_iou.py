@@ -162,6 +162,7 @@ def test_a_class_of_one_image_is_left_out_and_said(monkeypatch):
   alone = metrics.class_iou([m[rest] for m in masks], labels[rest])
   assert result.within == pytest.approx(alone.within)
   assert result.per_class == pytest.approx(alone.per_class)
+  assert metrics.class_iou(masks, labels) == result  # And said once.
   assert result.left_out == 2 and alone.left_out == 0
   assert math.isnan(alone.between) and not math.isnan(result.between)
   assert len(said) == 1
