@@ -148,7 +148,7 @@ def defaults() -> ml_collections.ConfigDict:
   evaluate.roap_sparsities = ()  # Of ROAP alone, besides those of the curve.
   evaluate.pathways = 0.0  # Keep pathways cut at this sparsity; 0 = none.
   evaluate.sparsity = 0.0  # Of the baselines; 0 = GEN-CNP's own mean.
-  evaluate.limit = 0  # Images; 0 = all.
+  evaluate.limit = 0  # Images, spread where sorted by class; 0 = all.
   evaluate.batch_size = 0  # Images at a time; 0 picks what fits.
   evaluate.examples = 8  # Images shown in the report.
 

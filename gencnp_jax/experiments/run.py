@@ -76,14 +76,26 @@ class Run:
 
   @property
   def images(self) -> np.ndarray:
-    """The first `evaluate.limit` of them, uint8 `[n, h, w, 3]`."""
-    return self.chosen.images[: self.config.evaluate.limit or None]
+    """The first `evaluate.limit` of them, uint8 `[n, h, w, 3]`.
+
+    Where they lie in the order of their classes, as many at equal distances: the
+    first ones would be of a few classes.
+    """
+    return self.chosen.images[self._taken]
 
   @property
   def labels(self) -> np.ndarray | None:
     """Their labels, int32 `[n]`, or None."""
     labels = self.chosen.labels
-    return None if labels is None else labels[: len(self.images)]
+    return None if labels is None else labels[self._taken]
+
+  @functools.cached_property
+  def _taken(self) -> slice | np.ndarray:
+    limit, labels = self.config.evaluate.limit, self.chosen.labels
+    n = len(self.chosen.images)
+    if labels is None or not 0 < limit < n or (np.diff(labels) < 0).any():
+      return slice(limit or None)
+    return np.arange(limit) * n // limit
 
   @functools.cached_property
   def blank(self) -> np.ndarray:

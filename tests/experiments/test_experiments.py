@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -407,6 +408,32 @@ def test_unlabelled_images_have_all_experiments_but_accuracy(whole, tmp_path):
   assert _results(tmp_path / 'run')['roap'] == []
   page = (tmp_path / 'run' / 'report.html').read_text()
   assert 'transfer?' in page and '(ROAP)' not in page
+
+
+@pytest.mark.parametrize(
+  'labels, limit, taken',
+  [
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 3, [0, 3, 6]),
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 7, [0, 1, 2, 3, 5, 6, 7]),
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 0, range(9)),
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 12, range(9)),
+    ([2, 0, 0, 1, 1, 1, 2, 2, 2], 3, [0, 1, 2]),
+    (None, 3, [0, 1, 2]),
+  ],
+)
+def test_a_limit_takes_of_all_classes_where_images_are_sorted(
+  labels, limit, taken
+):
+  run = Run(tiny.config(**{'evaluate.limit': limit}), None, None)
+  images = np.arange(9).reshape(9, 1, 1, 1)
+  labels = None if labels is None else np.array(labels, np.int32)
+  run.chosen = types.SimpleNamespace(images=images, labels=labels)
+  taken = list(taken)
+  np.testing.assert_array_equal(run.images.ravel(), taken)
+  if labels is None:
+    assert run.labels is None
+  else:
+    np.testing.assert_array_equal(run.labels, labels[taken])
 
 
 def test_the_data_must_be_the_papers_for_its_numbers():
