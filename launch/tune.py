@@ -40,7 +40,6 @@ _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'cut': 0.5,
   'cut_range': (0.88, 0.96),
 }
-_CHARGED = settings.OBJECTIVES['evidence']
 GROUPS = {
   # What a pathway is asked to say.
   'answer': {
@@ -88,8 +87,9 @@ GROUPS = {
   },
   # Whose pathways have a price; settings as in the word `evidence`.
   'charged': {
-    'beta 60, charged: kept': _CHARGED | {'beta': 60.0},
-    'beta 200, charged: kept': _CHARGED | {'beta': 200.0},
+    'beta 60, charged: kept': settings.OBJECTIVES['evidence'] | {'beta': 60.0},
+    'beta 200, charged: kept': settings.OBJECTIVES['evidence']
+    | {'beta': 200.0},
   },
 }
 

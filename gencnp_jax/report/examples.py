@@ -11,8 +11,7 @@ from gencnp_jax.report import heat, maps, palette
 from gencnp_jax.report.prediction import short, softmax
 from gencnp_jax.report.sheet import Sheet
 
-CELL, GAP, WORDS, HEAD, FOOT = 1.2, 0.09, 1.5, 0.42, 0.56  # inches
-EDGE = 0.1
+EDGE, CELL, GAP, WORDS, HEAD, FOOT = 0.1, 1.2, 0.09, 1.5, 0.42, 0.56  # inches
 
 
 @palette.styled

@@ -85,8 +85,8 @@ def leakage_tradeoff(rows: Sequence[Mapping[str, Any]]) -> Figure:
   """Draws agreement against swap leakage, a panel a setting.
 
   The line of a method goes through its sparsities, named where there is room;
-  its large mark is the sparsest. Top left is good: the pathway says what the target says, and
-  nothing to another image.
+  its large mark is the sparsest. Top left is good: the pathway says what the
+  target says, and nothing to another image.
 
   Args:
     rows: as for `leakage_curves`.
