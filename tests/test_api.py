@@ -160,6 +160,7 @@ def test_fields_of_results():
     'own',
     'blank',
     'disconnected',
+    'influence',
     'empty_layer',
   }
   assert fields(gencnp_jax.Explanation) >= {

@@ -131,7 +131,7 @@ def warnings(
 
   Args:
     measured: rows of `Evaluation.row`.
-    of_leaks: False for disconnected pathways alone.
+    of_leaks: False for pathways alone that hold the image back.
     beside: key of what tells rows of one method apart.
   """
   if beside:
@@ -139,6 +139,14 @@ def warnings(
       row | {'method': f'{row["method"]}, {row[beside]}'} for row in measured
     ]
   cut_off = [row for row in measured if row['disconnected'] > 0.01]
+  faint = [
+    row
+    for row in measured
+    # None without pairs, or in what was measured before there was influence.
+    if row.get('influence') is not None
+    and row['influence'] < 0.01
+    and row['disconnected'] <= 0.5
+  ]
   speaking = [
     row
     for row in measured
@@ -154,6 +162,12 @@ def warnings(
       f'Pathways are disconnected, {_shares(cut_off, "disconnected")}: the '
       'image cannot reach the output, and what the target says is in the mask '
       'alone.'
+    )
+  if faint:
+    said.append(
+      'Pathways let hardly anything of the image through, '
+      f'{_shares(faint, "influence")} of the logits: what the target says is '
+      'nearly a constant of the mask.'
     )
   if speaking:
     said.append(

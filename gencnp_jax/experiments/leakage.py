@@ -126,14 +126,15 @@ def table(rows: list[dict[str, Any]]) -> Table:
       Column('own', 'Own', 'higher'),
       Column('blank', 'Blank leak', 'lower'),
       Column('disconnected', 'Disconnected', 'lower'),
+      Column('influence', 'Influence', 'higher'),
       Column('empty_layer', 'Empty layer', 'lower'),
       Column('increase_rate', 'ICr', 'higher'),
       Column('within', 'Class IoU', 'higher'),
     ),
     rows,
     'Own: the image that wears the pathway keeps its own class. Disconnected: '
-    'the image cannot reach the output. Sparsities differ between settings, '
-    'see the figures.',
+    'the image cannot reach the output. Influence: how much of the logits the '
+    'other image changes. Sparsities differ between settings, see the figures.',
   )
 
 

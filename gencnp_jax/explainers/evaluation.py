@@ -94,6 +94,7 @@ class Evaluation:
       'own': self.leakage.own,
       'blank': self.leakage.blank,
       'disconnected': self.leakage.disconnected,
+      'influence': self.leakage.influence,
       'empty_layer': self.leakage.empty_layer,
       'roap': self.roap,
       'tied': self.tied,

@@ -6,7 +6,7 @@
 | `faithfulness` | mDC (and of fallers; beside agreement) | lower |
 | `class_iou` | within | higher |
 | `class_iou` | between; the floors are what chance scores | lower |
-| `leakage` | own | higher |
+| `leakage` | own, influence | higher |
 | `leakage` | swap, blank, disconnected, empty_layer | lower |
 | `roap` | accuracy under 1 - P | lower |
 | `class_variance` | within / between | lower / higher |

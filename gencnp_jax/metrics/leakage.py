@@ -40,17 +40,23 @@ class Leakage:
       of X (lower is better).
     disconnected: share for which X, X' and the blank have equal logits under
       P(X): the image cannot reach the output (lower is better).
+    influence: mean over the pairs of |a - b| / (|a| + |b|), where a and b are
+      H(X; P(X)) and H(X'; P(X)) less their means over the classes, and |.| the
+      largest entry: how much of the logits the image decides (higher is
+      better). Of 0 where nothing gets through; what is near 0 is a constant for
+      all purposes, though `disconnected` does not count it.
     empty_layer: share with a layer of no neuron on. In a chain of layers that
       disconnects; in a residual net it need not.
     left_out: images without a partner, because all have one predicted class;
-      they count in `blank`, `disconnected` and `empty_layer` only. `swap` and
-      `own` are nan without any pair.
+      they count in `blank`, `disconnected` and `empty_layer` only. `swap`,
+      `own` and `influence` are nan without any pair.
   """
 
   swap: float
   own: float
   blank: float
   disconnected: float
+  influence: float
   empty_layer: float
   left_out: int
 
@@ -63,6 +69,7 @@ class LeakageSums(sums.Added):
   own: sums.Mean = sums.NONE
   blank: sums.Mean = sums.NONE
   disconnected: sums.Mean = sums.NONE
+  influence: sums.Mean = sums.NONE
   empty_layer: sums.Mean = sums.NONE
 
   def result(self) -> Leakage:
@@ -78,6 +85,7 @@ class LeakageSums(sums.Added):
       own=self.own.value,
       blank=self.blank.value,
       disconnected=self.disconnected.value,
+      influence=self.influence.value,
       empty_layer=self.empty_layer.value,
       left_out=self.blank.count - self.swap.count,
     )
@@ -132,6 +140,7 @@ def leakage_sums(
     own=sums.Mean.of(said == partner_classes, paired),
     blank=sums.Mean.of(blank.argmax(axis=1) == classes),
     disconnected=sums.Mean.of(equal),
+    influence=sums.Mean.of(_influence(own, swap), paired),
     empty_layer=sums.Mean.of(empty_layer),
   )
 
@@ -197,6 +206,13 @@ def _per_image(replicated: Any, images, partner_images, *masks):
     target.masked(blanks, masks, off),
     on.min(axis=1) == 0,
   )
+
+
+def _influence(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+  """Returns how far apart rows of logits are, of [0, 1], float64 `[b]`."""
+  one, other = (z - z.mean(axis=1, keepdims=True) for z in (one, other))
+  largest = np.abs(one).max(axis=1) + np.abs(other).max(axis=1)
+  return np.abs(one - other).max(axis=1) / np.where(largest > 0, largest, 1)
 
 
 def _equal(one: np.ndarray, other: np.ndarray) -> np.ndarray:

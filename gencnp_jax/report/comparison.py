@@ -17,6 +17,8 @@ _METHOD = Column('method', 'Method', fmt='text')
 _SPARSITY = Column('firing_sparsity', 'Sparsity')
 _AGREEMENT = Column('agreement', 'Agreement', 'higher')
 _SWAP = Column('swap', 'Swap leak', 'lower')
+_DISCONNECTED = Column('disconnected', 'Disconnected', 'lower')
+_INFLUENCE = Column('influence', 'Influence', 'higher')
 _NO_SPARSITY = (
   ' The paper does not say at which firing sparsity its numbers were taken.'
 )
@@ -27,7 +29,8 @@ CURVE = (
   Column('within', 'Class IoU within', 'higher'),
   Column('between', 'Class IoU between', 'lower'),
   _SWAP,
-  Column('disconnected', 'Disconnected', 'lower'),
+  _DISCONNECTED,
+  _INFLUENCE,
 )
 """What is shown over the sparsities of the curve."""
 
@@ -100,13 +103,15 @@ def tables(
       _SWAP,
       Column('own', 'Own', 'higher'),
       Column('blank', 'Blank leak', 'lower'),
-      Column('disconnected', 'Disconnected', 'lower'),
+      _DISCONNECTED,
+      _INFLUENCE,
       Column('empty_layer', 'Empty layer', 'lower'),
     ),
     joined,
     "Swap leak: another image of another class, run under this image's pathway, "
     "is given this image's class; own: it keeps its own. Blank: the mean image "
-    'likewise. Disconnected: the image cannot reach the output.',
+    'likewise. Disconnected: the image cannot reach the output. Influence: how '
+    'much of the logits another image changes; at 0 the image says nothing.',
   )
   speed = Table(
     'Speed of explaining',

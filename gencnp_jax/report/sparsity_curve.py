@@ -52,7 +52,7 @@ def sparsity_curve(
     )
   few = len(shown) < 4  # Large ones, and the legend beside.
   across = len(shown) if few else 4
-  down = 1 if few else -(-(len(shown) + 1) // across)  # A place for the legend.
+  down = -(-len(shown) // across)
   height = 2.8 if few else 2.0 * down
   figure = Figure((palette.WIDTH, height), layout='constrained')
   panels = list(figure.subplots(down, across, squeeze=False).flat)
@@ -77,13 +77,14 @@ def sparsity_curve(
     lines.share_axis(axes)
   for axes in panels[len(shown) :]:
     axes.remove()
-  place = {'loc': 'lower right', 'bbox_to_anchor': (0.99, 0.06)}
-  lines.legend(
-    figure,
-    looks,
-    **({'loc': 'outside right center'} if few else place),
-    title='○ its own sparsity' if own else None,
-  )
+  place = {}  # Below, unless panels leave it a place.
+  if few:
+    place = {'loc': 'outside right center'}
+  elif len(shown) < len(panels):
+    place = {'loc': 'lower right', 'bbox_to_anchor': (0.99, 0.06)}
+  legend = lines.legend(figure, looks, **place)
+  if own:
+    legend.set_title('○ its own sparsity')
   return figure
 
 

@@ -161,6 +161,7 @@ def test_directions_of_the_columns():
   lower = {k for k, v in found.items() if v == 'lower'}
   assert higher == {
     *('agreement', 'accuracy', 'increase_rate', 'mean_increase', 'own'),
+    'influence',
     *('mean_increase_of_risers', 'within', 'within_predicted'),
     *('consensus_within', 'images_per_second'),
   }
@@ -179,6 +180,14 @@ def test_directions_of_the_columns():
     ({'disconnected': 0.011}, 'disconnected, GEN-CNP 1.1 %'),
     ({'disconnected': 1.0, 'swap': 0.9}, 'disconnected, GEN-CNP 100.0 %'),
     ({'swap': 0.98}, 'still give their own class, GEN-CNP 98.0 %'),
+    ({'influence': 0.01}, None),
+    (
+      {'influence': 0.0096},
+      'hardly anything of the image through, GEN-CNP 1.0 %',
+    ),
+    # The same thing is not said twice.
+    ({'influence': 0.001, 'disconnected': 0.6}, 'disconnected, GEN-CNP 60.0 %'),
+    ({'influence': None}, None),
     # Leaks of a mask that breaks the prediction are no finding.
     ({'swap': 0.98, 'agreement': 0.1}, None),
     # One class only: there is nobody to swap with.

@@ -71,6 +71,7 @@ def test_full_masks_leak_nothing_and_a_cut_layer_says_all():
   cut = (full[0], np.zeros_like(masks[1]))
   result = metrics.leakage(target, images, cut)
   assert (result.disconnected, result.empty_layer) == (1, 1)
+  assert result.influence == 0
 
 
 def test_a_given_blank_and_uint8_images():
@@ -99,6 +100,7 @@ def test_one_predicted_class_has_no_pairs():
   part = tuple(m[rows] for m in masks)
   result = metrics.leakage(target, images[rows], part)
   assert math.isnan(result.swap) and math.isnan(result.own)
+  assert math.isnan(result.influence)
   assert result.left_out == rows.sum() > 1
   none = np.full(rows.sum(), -1)
   mean = images[rows].mean(axis=0)
@@ -170,6 +172,38 @@ def test_disconnected_is_equal_to_rounding_only():
     assert metrics.leakage_sums(**batch).disconnected.value == 3 / 4
   dead = {k: np.zeros((4, 3)) for k in still}
   assert metrics.leakage_sums(**{**vectors, **dead}).disconnected.value == 1
+
+
+def test_influence_is_no_matter_of_scale_or_offset():
+  vectors = _vectors(9)
+  vectors['partner_classes'][7:] = -1
+  value = metrics.leakage_sums(**vectors).influence
+  assert value.count == 7 and 0 < value.value < 1
+  moved = {k: 40 * vectors[k] + 7 for k in ('pathway_logits', 'swap_logits')}
+  other = metrics.leakage_sums(**{**vectors, **moved}).influence
+  np.testing.assert_allclose(other.value, value.value, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+  'own, swap, expected',
+  [
+    ([1.0, -1.0, 0.0], [1.0, -1.0, 0.0], 0),
+    ([1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], 1),
+    # One in four of the largest: .25 / (1 + .75).
+    ([1.0, -1.0, 0.0], [0.75, -0.75, 0.0], 1 / 7),
+    # Equal for a softmax; and nothing at all.
+    ([1.0, -1.0, 0.0], [4.0, 2.0, 3.0], 0),
+    ([2.0, 2.0, 2.0], [0.0, 0.0, 0.0], 0),
+  ],
+)
+def test_influence(own, swap, expected):
+  batch = {
+    **_vectors(1),
+    'pathway_logits': np.array([own]),
+    'swap_logits': np.array([swap]),
+  }
+  value = metrics.leakage_sums(**batch).influence.value
+  np.testing.assert_allclose(value, expected, atol=1e-9)
 
 
 def test_bad_input():

@@ -177,7 +177,7 @@ def leakage(net, images, masks, partners, blank, off=(0.0, 0.0)):
   """Our metric, one image at a time."""
   n = len(images)
   classes = [int(np.argmax(net.logits(image))) for image in images]
-  swap, own, on_blank, cut, empty = [], [], [], [], []
+  swap, own, on_blank, cut, empty, influence = [], [], [], [], [], []
   for i in range(n):
     mask = [m[i] for m in masks]
     seen = [
@@ -189,6 +189,10 @@ def leakage(net, images, masks, partners, blank, off=(0.0, 0.0)):
       said = int(np.argmax(seen[-1]))
       swap.append(said == classes[i])
       own.append(said == classes[partners[i]])
+      a, b = (z - np.mean(z) for z in (seen[0], seen[2]))
+      largest = max(map(abs, a)) + max(map(abs, b))
+      moved = max(abs(x - y) for x, y in zip(a, b))
+      influence.append(moved / largest if largest else 0.0)
     on_blank.append(int(np.argmax(seen[1])) == classes[i])
     cut.append(all(np.allclose(seen[0], z, rtol=0, atol=1e-9) for z in seen))
     empty.append(any(not m.any() for m in mask))
@@ -197,6 +201,7 @@ def leakage(net, images, masks, partners, blank, off=(0.0, 0.0)):
     'own': np.mean(own) if own else math.nan,
     'blank': np.mean(on_blank),
     'disconnected': np.mean(cut),
+    'influence': np.mean(influence) if influence else math.nan,
     'empty_layer': np.mean(empty),
   }
 

@@ -3,14 +3,15 @@ import io
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from gencnp_jax.report import palette, plot
+from gencnp_jax.report import comparison, palette, plot
 from tests.report import demo
 
 
 def _draw(figure):
   """Renders the figure; returns the texts of all its axes."""
-  matplotlib.backends.backend_agg.FigureCanvasAgg(figure)
+  FigureCanvasAgg(figure)
   figure.savefig(io.BytesIO(), format='png', dpi=50)
   texts = figure.findobj(matplotlib.text.Text)
   return [text.get_text() for text in texts]
@@ -306,6 +307,22 @@ def test_a_methods_own_sparsity_is_ringed_where_it_lies(sparsity, place):
   ring = figure.axes[0].get_lines()[-1]
   np.testing.assert_allclose(ring.get_xdata(), [place])
   np.testing.assert_allclose(ring.get_ydata(), [50])
+
+
+@pytest.mark.parametrize('missing', [0, 1])
+def test_no_panel_of_the_sparsity_curve_stands_alone(missing):
+  keys = [column.key for column in comparison.CURVE][missing:]
+  rows = [row | dict.fromkeys(keys, 0.5) for row in _curve()]
+  figure = plot.sparsity_curve(rows, keys=keys)
+  texts = _draw(figure)
+  assert len(figure.axes) == len(keys) == 8 - missing
+  # Seven leave the legend a place among them, eight have it below.
+  rows = {axes.get_subplotspec().rowspan.start for axes in figure.axes}
+  assert rows == {0, 1}
+  legend = figure.legends[0].get_window_extent()
+  for axes in figure.axes:
+    assert not legend.overlaps(axes.get_window_extent())
+  assert {'GEN-CNP', 'NeuronMCT', 'Random'} <= set(texts)
 
 
 def test_a_sparsity_curve_of_nothing():
