@@ -106,11 +106,12 @@ def _over_confidence(axes: Axes, sparsity, confidence) -> None:
   axes.plot(middle, median, color='white', lw=3)
   axes.vlines(middle, low, high, color=palette.INK, lw=1.2)
   axes.plot(middle, median, 'o-', color=palette.INK, lw=1, ms=3.5)
+  axes.set_xlabel('confidence of the target, %')
   if np.median(confidence) > 95:
     # Most images would lie on the right edge.
     palette.spread_near_100(axes, 'x', confidence)
+    axes.set_xlabel('confidence of the target, %, logarithmic')
   axes.set_title('(b) By confidence')
-  axes.set_xlabel('confidence of the target, %')
   axes.set_ylabel('firing sparsity, %')
   axes.grid(axis='y')
   axes.set_axisbelow(True)

@@ -32,7 +32,7 @@ _METRICS = {
   'mean_increase_of_risers': ('mIC* ↑', 'rise in confidence, points'),
   'mean_decrease_of_fallers': ('mDC* ↓', 'fall in confidence, points'),
   'swap': ('Swap leak ↓', '% of pairs of images'),
-  'firing_sparsity': ('Firing sparsity', 'neurons off, %'),
+  'firing_sparsity': ('Firing sparsity', 'neurons off, %, logarithmic'),
 }
 _PANELS = (  # The paper's three, then what it leaves out.
   ('mean_increase_of_risers', _SAMPLES),
