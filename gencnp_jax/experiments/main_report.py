@@ -99,7 +99,7 @@ def _examples(run: Run) -> list[tuple[str, Any]]:
   examples = pathway.Explanation.load(run.evaluate_folder / methods.EXAMPLES)
   return [
     (
-      'The first images and their pathways: at each position the share of '
+      'Images and their pathways: at each position the share of '
       'channels that are on. Beside each image the prediction, and its '
       'confidence without and with the pathway.',
       plot.examples(

@@ -91,7 +91,7 @@ def measure(
   Returns:
     'rows', 'curve' and 'roap' (see `Comparison`), and 'seconds' in all.
   """
-  section, images = run.config.evaluate, run.images
+  section = run.config.evaluate
   settled = {k: v for k, v in section.to_dict().items() if k not in _FREE}
 
   def measured(name, explainer, settings):
@@ -120,8 +120,8 @@ def measure(
   def own():
     compared = measured('gencnp', generative, with_examples)
     with precise():
-      shown = generative(images[: max(section.examples, 1)], importance=False)
-    _write_details(folder, compared[0], images, run.labels, shown)
+      shown = generative(run.shown, importance=False)
+    _write_details(folder, compared[0], run, shown)
     return as_json(compared)
 
   with_examples = settled | {'examples': section.examples}
@@ -181,16 +181,19 @@ def _write_pathways(
 
 
 def _write_details(
-  folder, own: explainers.Evaluation, images, labels, shown
+  folder: epath.Path,
+  own: explainers.Evaluation,
+  run: Run,
+  shown: pathway.Explanation,
 ) -> None:
-  labelled = {} if labels is None else {'labels': labels}
+  labelled = {} if run.labels is None else {'labels': run.labels}
   write_arrays(
     folder / DETAILS,
     predictions=own.predictions,
     confidences=own.confidences,
     sparsity=own.sparsity_of_images,
     layer_shares=own.layer_counts / own.layer_sizes,
-    example_images=images[: len(shown)],
+    example_images=run.shown,
     **labelled,
   )
   processes.from_first(lambda: shown.save(folder / EXAMPLES))

@@ -92,10 +92,13 @@ class Run:
   @functools.cached_property
   def _taken(self) -> slice | np.ndarray:
     limit, labels = self.config.evaluate.limit, self.chosen.labels
-    n = len(self.chosen.images)
-    if labels is None or not 0 < limit < n or (np.diff(labels) < 0).any():
-      return slice(limit or None)
-    return np.arange(limit) * n // limit
+    return some(labels, limit or len(self.chosen.images))
+
+  @property
+  def shown(self) -> np.ndarray:
+    """Some of `images` for the report: `evaluate.examples`, or one."""
+    count = max(self.config.evaluate.examples, 1)
+    return self.images[some(self.labels, count)]
 
   @functools.cached_property
   def blank(self) -> np.ndarray:
@@ -241,3 +244,16 @@ def _found(path: epath.Path, settled: dict[str, Any]) -> dict[str, Any] | None:
   # Arrays are written beside: never an old file beside new ones.
   path.unlink(missing_ok=True)
   return None
+
+
+def some(labels: np.ndarray | None, count: int) -> slice | np.ndarray:
+  """Returns which of the images to take: the first, or of all classes.
+
+  Args:
+    labels: int `[n]`, or None.
+    count: how many. Where the images lie in the order of their classes they are
+      taken at equal distances, since the first ones would be of a few classes.
+  """
+  if labels is None or count >= len(labels) or (np.diff(labels) < 0).any():
+    return slice(count)
+  return np.arange(count) * len(labels) // count

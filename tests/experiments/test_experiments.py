@@ -436,6 +436,24 @@ def test_a_limit_takes_of_all_classes_where_images_are_sorted(
     np.testing.assert_array_equal(run.labels, labels[taken])
 
 
+@pytest.mark.parametrize(
+  'labels, limit, shown',
+  [
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 0, [0, 3, 6]),
+    ([0, 0, 0, 1, 1, 1, 2, 2, 2], 6, [0, 3, 6]),
+    ([2, 0, 0, 1, 1, 1, 2, 2, 2], 6, [0, 1, 2]),
+    (None, 6, [0, 1, 2]),
+  ],
+)
+def test_the_examples_are_of_all_classes_too(labels, limit, shown):
+  changes = {'evaluate.limit': limit, 'evaluate.examples': 3}
+  run = Run(tiny.config(**changes), None, None)
+  images = np.arange(9).reshape(9, 1, 1, 1)
+  labels = None if labels is None else np.array(labels, np.int32)
+  run.chosen = types.SimpleNamespace(images=images, labels=labels)
+  np.testing.assert_array_equal(run.shown.ravel(), shown)
+
+
 def test_the_data_must_be_the_papers_for_its_numbers():
   run = Run(tiny.config(**CHANGES), None, None)
   run.config.data.limit = 0
