@@ -31,6 +31,7 @@ COLUMNS = (
   Column('swap', 'Swap leak', 'lower'),
   Column('roap', 'ROAP', 'lower'),
   Column('disconnected', 'Disconnected', 'lower'),
+  Column('influence', 'Influence', 'higher'),
 )
 """What is shown, in percent."""
 

@@ -104,6 +104,7 @@ COLUMNS = (
   Column('swap', 'Swap leak', 'lower'),
   Column('own', 'Own', 'higher'),
   Column('disconnected', 'Disconnected', 'lower'),
+  Column('influence', 'Influence', 'higher'),
 )
 
 

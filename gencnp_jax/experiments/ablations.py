@@ -102,6 +102,7 @@ def table(rows: list[dict[str, Any]], data: str, model: str) -> Table:
       Column('between', 'between', 'lower'),
       Column('swap', 'Swap leak', 'lower'),
       Column('disconnected', 'Disconnected', 'lower'),
+      Column('influence', 'Influence', 'higher'),
     ),
     lines,
     'mIC* and mDC* as in the table of faithfulness. The paper does not say at '
