@@ -146,6 +146,8 @@ def warnings(
     if row.get('influence') is not None
     and row['influence'] < 0.01
     and row['disconnected'] <= 0.5
+    # A pathway that loses the class claims nothing.
+    and row['agreement'] > 0.5
   ]
   speaking = [
     row

@@ -188,6 +188,7 @@ def test_directions_of_the_columns():
     # The same thing is not said twice.
     ({'influence': 0.001, 'disconnected': 0.6}, 'disconnected, GEN-CNP 60.0 %'),
     ({'influence': None}, None),
+    ({'influence': 0.001, 'agreement': 0.1}, None),
     # Leaks of a mask that breaks the prediction are no finding.
     ({'swap': 0.98, 'agreement': 0.1}, None),
     # One class only: there is nobody to swap with.
