@@ -92,13 +92,13 @@ class Run:
   @functools.cached_property
   def _taken(self) -> slice | np.ndarray:
     limit, labels = self.config.evaluate.limit, self.chosen.labels
-    return some(labels, limit or len(self.chosen.images))
+    return representative(labels, limit or len(self.chosen.images))
 
   @property
   def shown(self) -> np.ndarray:
     """Some of `images` for the report: `evaluate.examples`, or one."""
     count = max(self.config.evaluate.examples, 1)
-    return self.images[some(self.labels, count)]
+    return self.images[representative(self.labels, count)]
 
   @functools.cached_property
   def blank(self) -> np.ndarray:
@@ -246,7 +246,7 @@ def _found(path: epath.Path, settled: dict[str, Any]) -> dict[str, Any] | None:
   return None
 
 
-def some(labels: np.ndarray | None, count: int) -> slice | np.ndarray:
+def representative(labels: np.ndarray | None, count: int) -> slice | np.ndarray:
   """Returns which of the images to take: the first, or of all classes.
 
   Args:
