@@ -15,7 +15,7 @@ from typing import Any
 
 import logged
 
-from gencnp_jax.report import Table
+from gencnp_jax.report import Table, comparison
 from gencnp_jax.report.column import MISSING, Column
 
 COLUMNS = (
@@ -30,8 +30,7 @@ COLUMNS = (
   Column('within_predicted', 'Within, predicted', 'higher'),
   Column('swap', 'Swap leak', 'lower'),
   Column('roap', 'ROAP', 'lower'),
-  Column('disconnected', 'Disconnected', 'lower'),
-  Column('influence', 'Influence', 'higher'),
+  *comparison.curve_columns(('disconnected', 'influence')),
 )
 """What is shown, in percent."""
 

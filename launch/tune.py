@@ -16,7 +16,7 @@ import sys
 import logged
 
 from gencnp_jax import settings
-from gencnp_jax.report import Table
+from gencnp_jax.report import Table, comparison
 from gencnp_jax.report.column import Column
 
 # What a row changes of the config's section `gencnp`, by group.
@@ -103,8 +103,7 @@ COLUMNS = (
   Column('between', 'Between', 'lower'),
   Column('swap', 'Swap leak', 'lower'),
   Column('own', 'Own', 'higher'),
-  Column('disconnected', 'Disconnected', 'lower'),
-  Column('influence', 'Influence', 'higher'),
+  *comparison.curve_columns(('disconnected', 'influence')),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from gencnp_jax.experiments import faithfulness, methods, paper, variants
 from gencnp_jax.experiments.result import Result
 from gencnp_jax.experiments.run import Run
-from gencnp_jax.report import Column, Table
+from gencnp_jax.report import Column, Table, comparison
 
 FULL = 'Ours (full)'
 _FULL = {'embedders': 'recursive', 'shared_pdn': True, 'quantiser': 'daq'}
@@ -100,9 +100,7 @@ def table(rows: list[dict[str, Any]], data: str, model: str) -> Table:
       Column('mean_decrease_of_fallers', 'mDC*', 'lower', paper=there),
       Column('within', 'Class IoU', 'higher'),
       Column('between', 'between', 'lower'),
-      Column('swap', 'Swap leak', 'lower'),
-      Column('disconnected', 'Disconnected', 'lower'),
-      Column('influence', 'Influence', 'higher'),
+      *comparison.curve_columns(('swap', 'disconnected', 'influence')),
     ),
     lines,
     'mIC* and mDC* as in the table of faithfulness. The paper does not say at '

@@ -139,25 +139,20 @@ def warnings(
       row | {'method': f'{row["method"]}, {row[beside]}'} for row in measured
     ]
   cut_off = [row for row in measured if row['disconnected'] > 0.01]
+  # Of those that are mostly cut off there is nothing more to say, and one that
+  # loses the class claims nothing.
+  others = [
+    row
+    for row in measured
+    if row['disconnected'] <= 0.5 and row['agreement'] > 0.5
+  ]
   faint = [
     row
-    for row in measured
+    for row in others
     # None without pairs, or in what was measured before there was influence.
-    if row.get('influence') is not None
-    and row['influence'] < 0.01
-    and row['disconnected'] <= 0.5
-    # A pathway that loses the class claims nothing.
-    and row['agreement'] > 0.5
+    if row.get('influence') is not None and row['influence'] < 0.01
   ]
-  speaking = [
-    row
-    for row in measured
-    if of_leaks
-    # Of those that are mostly cut off, leaks say nothing more.
-    and row['disconnected'] <= 0.5
-    and row['agreement'] > 0.5
-    and (row['swap'] or 0) > 0.5
-  ]
+  speaking = [row for row in others if of_leaks and (row['swap'] or 0) > 0.5]
   said = []
   if cut_off:
     said.append(

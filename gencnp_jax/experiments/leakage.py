@@ -13,7 +13,7 @@ from gencnp_jax import settings
 from gencnp_jax.experiments import faithfulness, methods, paper, variants
 from gencnp_jax.experiments.result import NamedFigure, Result
 from gencnp_jax.experiments.run import Run
-from gencnp_jax.report import Column, Table, plot
+from gencnp_jax.report import Column, Table, comparison, plot
 
 OFF = {'zero': 'off = zero', 'mean': 'off = mean'}
 EVIDENCE = 'GEN-CNP, evidence'
@@ -125,8 +125,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
       Column('swap', 'Swap leak', 'lower'),
       Column('own', 'Own', 'higher'),
       Column('blank', 'Blank leak', 'lower'),
-      Column('disconnected', 'Disconnected', 'lower'),
-      Column('influence', 'Influence', 'higher'),
+      *comparison.curve_columns(('disconnected', 'influence')),
       Column('empty_layer', 'Empty layer', 'lower'),
       Column('increase_rate', 'ICr', 'higher'),
       Column('within', 'Class IoU', 'higher'),

@@ -119,9 +119,10 @@ def measure(
 
   def own():
     compared = measured('gencnp', generative, with_examples)
+    examples = run.shown
     with precise():
-      shown = generative(run.shown, importance=False)
-    _write_details(folder, compared[0], run, shown)
+      explained = generative(examples, importance=False)
+    _write_details(folder, compared[0], run.labels, examples, explained)
     return as_json(compared)
 
   with_examples = settled | {'examples': section.examples}
@@ -183,20 +184,21 @@ def _write_pathways(
 def _write_details(
   folder: epath.Path,
   own: explainers.Evaluation,
-  run: Run,
-  shown: pathway.Explanation,
+  labels: np.ndarray | None,
+  examples: np.ndarray,
+  explained: pathway.Explanation,
 ) -> None:
-  labelled = {} if run.labels is None else {'labels': run.labels}
+  labelled = {} if labels is None else {'labels': labels}
   write_arrays(
     folder / DETAILS,
     predictions=own.predictions,
     confidences=own.confidences,
     sparsity=own.sparsity_of_images,
     layer_shares=own.layer_counts / own.layer_sizes,
-    example_images=run.shown,
+    example_images=examples,
     **labelled,
   )
-  processes.from_first(lambda: shown.save(folder / EXAMPLES))
+  processes.from_first(lambda: explained.save(folder / EXAMPLES))
 
 
 def write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:

@@ -74,7 +74,7 @@ class Run:
       )
     return chosen
 
-  @property
+  @functools.cached_property
   def images(self) -> np.ndarray:
     """The first `evaluate.limit` of them, uint8 `[n, h, w, 3]`.
 
