@@ -6,8 +6,8 @@ r"""GEN-CNP on ImageNet at 32x32, as in the paper's Tables 1 and 3.
   alexnet  (the default) the target AlexNet
   vgg11    the target VGG-11-BN
   eq2      the paper's objective with a penalty and beta of ours
-  sparsest 98 of 100 neurons off: a price that rises longer, scores that read their
-           own activation (see docs/results/past_the_paper.md)
+  sparsest 98 of 100 neurons off: a price that rises longer, scores that read
+           their own activation (see docs/results/past_the_paper.md)
   evidence the answer is to be in the image, not in the mask: swap term, mean
            ablation (see docs/results/leakage.md)
   paper    as eq2, with Table 4's values; trained on the validation images and

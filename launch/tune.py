@@ -32,6 +32,7 @@ _ODDS = _MEAN | {'answer': 'odds'}
 _SKIP = _ODDS | {'beta': 30.0, 'skip': True}
 _KEPT = _ODDS | {'beta': 30.0, 'beta_warmup': 0.5, 'charged': 'kept'}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
+_SPARSEST = settings.OBJECTIVES['sparsest'] | {'epochs': 6.0}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'gamma': 3.0,
   'beta': 30.0,
@@ -75,6 +76,13 @@ GROUPS = {
     | {'beta': 100.0, 'sparsity_goal': 0.95},
     'odds, beta 300 rising, sparsity goal .98': _KEPT
     | {'beta': 300.0, 'sparsity_goal': 0.98},
+  },
+  # 98 of 100 neurons off.
+  'sparsest': {
+    'beta 400 rising over half, skip': _SPARSEST
+    | {'beta': 400.0, 'beta_warmup': 0.5, 'sparsity_goal': 1.0},
+    'sparsest': _SPARSEST,
+    'sparsest, beta 400, 8 epochs': _SPARSEST | {'beta': 400.0, 'epochs': 8.0},
   },
   # The answer in the image and not in the mask.
   'evidence': {
