@@ -25,7 +25,8 @@ jobs: evaluation 23, experiments 66, of which most are six trainings of variants
 DGR's 1 000 steps an image. VGG-11 in a short form (target 14 epochs, GEN-CNP half an
 epoch, 2026-11-30): target 108 minutes beside other jobs, 88.5 % of the validation images;
 GEN-CNP 22 minutes; at .983 its pathways hardly let the image through, 41.7 % are
-disconnected; with `evidence` (25 minutes, .849) none is. See docs/results.
+disconnected; with `evidence` (25 minutes, .849) and `sparsest` (.960) none is. See
+docs/results.
 """
 
 from gencnp_jax import presets, settings
