@@ -31,16 +31,7 @@ docs/results.
 
 from gencnp_jax import presets, settings
 
-WORDS = (
-  'alexnet',
-  'vgg11',
-  'eq2',
-  'sparsest',
-  'evidence',
-  'paper',
-  'smoke',
-  'full',
-)
+WORDS = presets.WORDS
 
 
 def get_config(argument=None):

@@ -33,16 +33,7 @@ drowns the cross-entropy, so that this takes their mean. The printed form is had
 
 from gencnp_jax import presets, settings
 
-WORDS = (
-  'alexnet',
-  'vgg11',
-  'eq2',
-  'sparsest',
-  'evidence',
-  'paper',
-  'smoke',
-  'full',
-)
+WORDS = presets.WORDS
 
 
 def get_config(argument=None):

@@ -34,17 +34,7 @@ target, same day, beside two other jobs: target 51 minutes, GEN-CNP 50; right on
 
 from gencnp_jax import presets, settings
 
-WORDS = (
-  'alexnet',
-  'vgg11',
-  '32px',
-  'eq2',
-  'sparsest',
-  'evidence',
-  'paper',
-  'smoke',
-  'full',
-)
+WORDS = (*presets.WORDS, '32px')
 
 
 def get_config(argument=None):

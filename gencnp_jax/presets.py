@@ -6,6 +6,9 @@ from typing import Any
 
 from gencnp_jax import explainers, settings
 
+WORDS = (*settings.MODELS, *settings.OBJECTIVES, 'paper', 'smoke', 'full')
+"""The words that the configs share; a file may have more of its own."""
+
 TABLE_4 = {
   ('cifar10', 'alexnet'): (1.0, 0.05, 1e-4),
   ('cifar10', 'vgg11'): (1.0, 5e-4, 0.09),
