@@ -174,7 +174,7 @@ def test_other_settings_of_the_evaluation_measure_again(copy, monkeypatch):
   before = tiny.files(copy)
   measured = _count_evaluations(monkeypatch)
   more = {'evaluate.methods': 'gencnp,neuron_mct,random,original_activation'}
-  tiny.run(copy, **more)  # The same set, in other words.
+  tiny.run(copy, **more, stages='evaluate')  # The same set, in other words.
   assert measured == []
   tiny.run(copy, **{'evaluate.limit': 8, 'evaluate.sparsities': (0.5, 0.9)})
   assert measured == ['GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random']
@@ -224,7 +224,7 @@ def test_an_interrupted_evaluation_with_other_settings_leaves_no_mixture(
   assert not list((copy / 'evaluate').glob('*.csv'))
   with pytest.raises(ValueError, match='needs the results'):
     tiny.run(copy, stages='report')
-  tiny.run(copy)  # The settings of before: nothing of the other is left.
+  tiny.run(copy, stages='evaluate')  # As before: nothing of the other is left.
   with np.load(copy / 'evaluate' / 'details.npz') as details:
     sparsity = details['sparsity']
   own = _results(copy)['rows'][0]
@@ -235,19 +235,20 @@ def test_an_interrupted_evaluation_with_other_settings_leaves_no_mixture(
 def test_numbers_of_another_device_or_version_are_measured_again(
   copy, monkeypatch
 ):
+  changes = {'evaluate.limit': 23, 'stages': 'evaluate'}
   monkeypatch.setattr(products, 'device', lambda: '8 x another')
   measured = _count_evaluations(monkeypatch)
-  tiny.run(copy, **{'evaluate.limit': 23})
+  tiny.run(copy, **changes)
   assert len(measured) == 4
   (copy / 'evaluate' / 'results.json').unlink()
-  tiny.run(copy, **{'evaluate.limit': 23})
+  tiny.run(copy, **changes)
   assert len(measured) == 4 and _results(copy)['facts']['device'].startswith(
     '8'
   )
   monkeypatch.undo()
   measured = _count_evaluations(monkeypatch)
   (copy / 'evaluate' / 'results.json').unlink()
-  tiny.run(copy, **{'evaluate.limit': 23})
+  tiny.run(copy, **changes)
   assert len(measured) == 4
 
 
@@ -260,13 +261,13 @@ def test_another_sparsity_of_the_baselines_leaves_gencnp(copy, monkeypatch):
 def test_what_is_trained_anew_is_evaluated_anew(copy, monkeypatch):
   shutil.rmtree(copy / 'gencnp')
   measured = _count_evaluations(monkeypatch)
-  tiny.run(copy)
+  tiny.run(copy, stages='gencnp,evaluate')
   assert measured == ['GEN-CNP', 'NeuronMCT', 'Original Activation', 'Random']
 
 
 def test_more_examples_are_explained_anew(copy, monkeypatch):
   measured = _count_evaluations(monkeypatch)
-  tiny.run(copy, **{'evaluate.examples': 5})
+  tiny.run(copy, **{'evaluate.examples': 5, 'stages': 'evaluate'})
   assert measured == ['GEN-CNP']
   examples = pathway.Explanation.load(copy / 'evaluate' / 'examples.npz')
   assert len(examples) == 5
@@ -289,7 +290,8 @@ def test_an_interrupted_evaluation_goes_on(copy, damage, monkeypatch):
 
 
 def test_settings_are_chosen_on_the_validation_split(copy):
-  tiny.run(copy, **{'evaluate.split': 'validation', 'evaluate.limit': 0})
+  other = {'evaluate.split': 'validation', 'evaluate.limit': 0}
+  tiny.run(copy, **other, stages='evaluate')
   loaded = data.load(tiny.config().data, 0)
   content = _results(copy)
   images = content['rows'][0]['images']

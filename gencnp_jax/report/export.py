@@ -29,6 +29,9 @@ def render(figure: Figure, kind: str) -> bytes:
   # them out is what takes its time.
   drawn = _DRAWN.setdefault(figure, {})
   if kind not in drawn:
+    if not drawn and (layout := figure.get_layout_engine()):
+      layout.execute(figure)  # Once, for both kinds.
+      figure.set_layout_engine('none')
     out = io.BytesIO()
     with matplotlib.rc_context(_SALT):
       figure.savefig(out, format=kind, dpi=DPI, metadata=_METADATA[kind])

@@ -116,18 +116,26 @@ def test_several_steps_a_dispatch_are_the_same_steps(tmp_path):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_images_on_the_host_are_the_same_batches(tmp_path, monkeypatch):
+def test_images_on_the_host_are_the_same_training(tmp_path, monkeypatch):
   on_device = tiny.run(tmp_path / 'device')
   monkeypatch.setattr(feed, 'fits', lambda size: False)
   on_host = tiny.run(tmp_path / 'host')
-  _assert_same(on_device, on_host)
-  assert [r['loss'] for r in _log(tmp_path / 'device')] == [
-    r['loss'] for r in _log(tmp_path / 'host')
-  ]
+  # Two programs, which need not round alike.
+  for a, b in zip(jax.tree.leaves(on_device), jax.tree.leaves(on_host)):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(
+    [r['loss'] for r in _log(tmp_path / 'device')],
+    [r['loss'] for r in _log(tmp_path / 'host')],
+    rtol=1e-5,
+  )
 
 
-def test_the_augmentation_is_that_of_the_global_rows(tmp_path, monkeypatch):
+@pytest.mark.parametrize('on_device', [True, False])
+def test_the_augmentation_is_that_of_the_global_rows(
+  on_device, tmp_path, monkeypatch
+):
   """What four devices are fed, put together, is what one would be fed."""
+  monkeypatch.setattr(feed, 'fits', lambda size: on_device)
   seen = {}
 
   class Look(tasks_lib.Classification):
