@@ -5,16 +5,13 @@ import os
 import pathlib
 
 import chex
-import jaxlib
 import pytest
 
-# Programs here run once or twice on tiny arrays: compiling is what takes time.
-_QUICK = ['--xla_backend_optimization_level=0']
-if jaxlib.version.__version_info__ < (0, 11):
-  # A third less to compile. XLA is taking the flag out, and refuses one that
-  # it does not know.
-  _QUICK += ['--xla_cpu_use_fusion_emitters=false']
-os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_QUICK])
+from tests import compilation
+
+os.environ['XLA_FLAGS'] = (
+  f'{os.environ.get("XLA_FLAGS", "")} {compilation.QUICK}'
+)
 chex.set_n_cpu_devices(4)
 
 import jax  # noqa: E402

@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn import datasets
 
 from gencnp_jax import pathway
-from tests import tiny
+from tests import compilation, tiny
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = ('colab_explain', 'colab_your_model')
@@ -82,8 +82,7 @@ def quick(devices=1):
   return {
     'GENCNP_NOTEBOOK_SMOKE': '1',
     'XLA_FLAGS': (
-      '--xla_backend_optimization_level=0 '
-      f'--xla_force_host_platform_device_count={devices}'
+      f'{compilation.QUICK} --xla_force_host_platform_device_count={devices}'
     ),
   }
 

@@ -14,7 +14,7 @@ import pytest
 import gencnp_jax
 from gencnp_jax import workspace
 from gencnp_jax.runtime.checkpoints import CheckpointError
-from tests import tiny
+from tests import compilation, tiny
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'run_2026_11_23.zip'
 """A tiny run of the code of 2026-11-23, trained on four devices, and what it
@@ -57,7 +57,7 @@ with tiny.in_the_zoo():
 explain(tiny.images(4)).save({str(tmp_path / 'one.npz')!r})
 """
   env = os.environ | {
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': compilation.QUICK,
     'JAX_PLATFORMS': 'cpu',
     'PYTHONPATH': str(pathlib.Path(__file__).parents[1]),
   }

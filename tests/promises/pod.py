@@ -12,6 +12,7 @@ import time
 from etils import epath
 
 from gencnp_jax.runtime import run_log
+from tests import compilation
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = str(ROOT / 'tests' / 'promises' / 'config.py')
@@ -43,12 +44,11 @@ class Pod:
     **environment,
   ):
     flags = f'--xla_force_host_platform_device_count={devices}'
-    quick = '--xla_backend_optimization_level=0'
     environment = {
       **os.environ,
       'JAX_PLATFORMS': 'cpu',
       'PYTHONPATH': str(ROOT),
-      'XLA_FLAGS': f'{flags} {quick}',
+      'XLA_FLAGS': f'{flags} {compilation.QUICK}',
       **environment,
     }
     if cache is not None:

@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from gencnp_jax.runtime import cluster, processes
+from tests import compilation
 from tests.promises import pod
 
 
@@ -28,7 +29,9 @@ def test_two_processes_agree(tmp_path):
       env={
         **os.environ,
         'JAX_PLATFORMS': 'cpu',
-        'XLA_FLAGS': '--xla_force_host_platform_device_count=2',
+        'XLA_FLAGS': (
+          f'{compilation.QUICK} --xla_force_host_platform_device_count=2'
+        ),
       },
     )
     for i in range(2)
