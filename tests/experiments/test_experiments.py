@@ -41,6 +41,7 @@ CHANGES = {
   'evaluate.pathways': 0.9,
   'experiments.names': 'all',
   'experiments.embedded': 40,
+  'experiments.pictured': 3,
   'experiments.sample_sparsities': (0.5, 0.7),
   'experiments.class_sparsities': (0.3, 0.6),
 }
