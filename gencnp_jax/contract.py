@@ -7,7 +7,7 @@ breaks it is said here, with the remedy of the library that does it.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -164,15 +164,33 @@ def batch_reduction(program: Program, other: Program) -> str | None:
     other: the same target on another batch size; an axis of another length is
       the batch axis.
   """
-  # Only reductions stand in pairs: a batch of 1 needs fewer broadcasts.
-  reductions = (
-    [op for op in p.ops if op.name.startswith(_REDUCTIONS)]
-    for p in (program, other)
-  )
-  for a, b in zip(*reductions):
-    mine, its = program.shapes[a.inputs[0]], other.shapes[b.inputs[0]]
-    # The others are names: of the axes of `pmap`.
-    axes = [i for i in a.params.get('axes', ()) if not isinstance(i, str)]
+  # Only these stand in pairs: a batch of 1 needs fewer broadcasts.
+  for (name, axes, mine), (twin, _, its) in zip(
+    _mixing(program), _mixing(other)
+  ):
+    if name != twin:
+      return None
     if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
-      return a.name
+      return name
   return None
+
+
+def _mixing(
+  program: Program,
+) -> Iterator[tuple[str, list[int], tuple[int, ...]]]:
+  """Yields each operation along axes: its name, the axes, the shape it takes."""
+  for op in program.ops:
+    if op.name == 'dot_general':
+      axes = op.params['dimension_numbers'][0][0]
+    elif op.name.startswith(_REDUCTIONS):
+      axes = op.params.get('axes', ())
+    elif op.name.startswith('cum') or op.name == 'sort':
+      axes = (op.params.get('axis', op.params.get('dimension')),)
+    else:
+      axes = ()
+    if axes:
+      # The others are names: of the axes of `pmap`.
+      numbers = [i for i in axes if not isinstance(i, str)]
+      yield op.name, numbers, program.shapes[op.inputs[0]]
+    for body in op.bodies:
+      yield from _mixing(body)

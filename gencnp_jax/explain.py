@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
       _METHOD.value,
       _SPARSITY.value,
       _OUT.value,
-      None if _LAYER.value is None else _LAYER.value - 1,
+      _LAYER.value,
     )
 
 

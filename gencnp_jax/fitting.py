@@ -15,6 +15,7 @@ import numpy as np
 from etils import epath
 
 from gencnp_jax import (
+  arguments,
   data,
   legal,
   pathway,
@@ -75,6 +76,10 @@ def fit(
     ValueError: images that the target does not take; a GEN-CNP that is too
       large, with what would fit; a workdir of another target or config.
   """
+  if not isinstance(target, Target):
+    raise ValueError(
+      f'target is {type(target).__name__}; pass Target(apply_fn, variables).'
+    )
   config = _config(config)
   images = inputs.check_images(images)
   if np.issubdtype(images.dtype, np.floating):
@@ -84,6 +89,7 @@ def fit(
       f'images are {images.dtype}: pass uint8, or the floats that the target '
       'takes.'
     )
+  inputs.check_classes_there(target.num_classes(images.shape[1:]))
   known = workspace.fitted(target, images.shape[1:])
   _check_size(target, images, config, memory_gb)
   with (
@@ -101,6 +107,12 @@ def _config(given: Mapping[str, Any] | None) -> ml_collections.ConfigDict:
   if isinstance(given, ml_collections.ConfigDict):
     config = given
   else:
+    if not isinstance(given, Mapping | None):
+      raise SettingsError(
+        f'config is {type(given).__name__}; pass a mapping, such as '
+        "{'epochs': 8}; what the word evidence asks for is "
+        "settings.OBJECTIVES['evidence']. No labels are needed."
+      )
     config = settings.defaults()
     for name, value in (given or {}).items():
       one_of('config', name, (*config.gencnp, *_COMMON))
@@ -124,9 +136,9 @@ def _check_size(target, images, config, memory_gb: float | None) -> None:
   size = size_lib.measure(model, shapes, batch, moments, classes)
   limit = _SHARE * memory.device_bytes()
   if memory_gb is not None:
-    if not memory_gb > 0:
+    if not arguments.finite(memory_gb) or not memory_gb > 0:
       raise ValueError(
-        f'memory_gb={memory_gb}: must be above 0, or None for {100 * _SHARE:.0f} % '
+        f'memory_gb={memory_gb!r}: must be above 0, or None for {100 * _SHARE:.0f} % '
         'of what the device has.'
       )
     limit = memory_gb * 1e9
@@ -199,6 +211,7 @@ def _directory(
       yield epath.Path(folder)
     return
   with workdir_lib.open_workdir(path, 'workdir') as directory:
+    processes.from_first(lambda: workdir_lib.clear(directory))
     workdir_lib.check_config(
       directory,
       {

@@ -50,8 +50,8 @@ def explain_files(
     sparsity: share of neurons off, in (0, 1); None for each image's own
       (GEN-CNP), or the mean of those (all others).
     out: a folder; None for `explained/<method>` in the workdir.
-    layer: activation whose Grad-CAM is drawn; None for the last whose map is
-      4x4 or more.
+    layer: number of the activation whose Grad-CAM is drawn, from 1 as in the
+      picture; None for the last whose map is 4x4 or more.
 
   Returns:
     What the JSON files hold, in the order of the files.
@@ -76,15 +76,23 @@ def explain_files(
   explainer = _explainer(home, method, sparsity, reader)
   image_shape = tuple(about['image_shape'])
   if layer is None:
-    layer = attribution.readable_layer(explainer.target, image_shape)
-  attribution.check_layer(explainer.target, image_shape, layer)
+    index = attribution.readable_layer(explainer.target, image_shape)
+  else:
+    shapes = explainer.target.activation_shapes(image_shape)
+    maps = [i + 1 for i, shape in enumerate(shapes) if len(shape) == 3]
+    if layer not in maps:
+      raise SettingsError(
+        f'--layer={layer}: Grad-CAM needs a layer with a map; the target has '
+        f'them at {maps or "no layer"}.'
+      )
+    index = layer - 1
   folder.mkdir(parents=True, exist_ok=True)
   records = []
   with progress.Progress(len(files), 'explained') as bar:
     for first, read in reader.blocks():
       if read:
         records += _explain(
-          explainer, about['class_names'], read, outputs, first, layer
+          explainer, about['class_names'], read, outputs, first, index
         )
       bar.update(min(_BLOCK, len(files) - first))
   if reader.damaged:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.interpreters import partial_eval
 
 from gencnp_jax import activations, contract
 from gencnp_jax import layout as layout_lib
@@ -143,13 +144,15 @@ def _trace(fn, layout, tap, arguments: _Static) -> Traced:
   variables, images = arguments.tree
   call = functools.partial(contract.call, fn)
   jaxpr, out = jax.make_jaxpr(call, return_shape=True)(variables, images)
+  jaxpr = _live(jaxpr)
   # The axis that follows the batch size is the batch axis.
   larger = jax.ShapeDtypeStruct(
     (images.shape[0] + 1, *images.shape[1:]), images.dtype
   )
   kinds = activations.kinds(tap)
   program = activations.flatten(jaxpr, kinds)
-  other = activations.flatten(jax.make_jaxpr(call)(variables, larger), kinds)
+  twin_jaxpr = _live(jax.make_jaxpr(call)(variables, larger))
+  other = activations.flatten(twin_jaxpr, kinds)
   contract.check_pure(program, other)
   sites, untapped = [], activations.count_hidden(program)
   found, again = (activations.find(p, kinds) for p in (program, other))
@@ -175,6 +178,13 @@ def _trace(fn, layout, tap, arguments: _Static) -> Traced:
   _check_tapped(program, tap, sites, untapped)
   out_tree = jax.tree.structure(out)
   return Traced(jaxpr, out_tree, tuple(sites), dict(untapped))
+
+
+def _live(jaxpr: Any) -> Any:
+  """Leaves out what the logits do not depend on, such as auxiliary heads."""
+  outputs = [True] * len(jaxpr.jaxpr.outvars)
+  live, _ = partial_eval.dce_jaxpr(jaxpr.jaxpr, outputs, instantiate=True)
+  return jaxpr.replace(jaxpr=live)
 
 
 def _check_tapped(program, tap, sites, untapped) -> None:

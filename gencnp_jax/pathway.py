@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import numbers
 import os
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ def split(rows: Any, shapes: Sequence[tuple[int, ...]]) -> tuple:
   sizes = [int(np.prod(shape)) for shape in shapes]
   parts, start = [], 0
   for size, shape in zip(sizes, shapes):
-    parts.append(rows[:, start : start + size].reshape(-1, *shape))
+    parts.append(rows[:, start : start + size].reshape(len(rows), *shape))
     start += size
   return tuple(parts)
 
@@ -58,14 +59,20 @@ def firing_sparsity(masks: Sequence[Any]) -> Any:
 def layer_counts(masks: Sequence[Any]) -> jax.Array:
   """Returns how many neurons are on, float32 `[n, layers]` (exact to 2^24)."""
   return jnp.stack(
-    [m.reshape(m.shape[0], -1).sum(1, dtype=jnp.float32) for m in masks], axis=1
+    [
+      m.reshape(m.shape[0], math.prod(m.shape[1:])).sum(1, dtype=jnp.float32)
+      for m in masks
+    ],
+    axis=1,
   )
 
 
 def pack(masks: Sequence[Any]) -> Any:
   """Packs masks to rows of bits, uint8 `[n, ceil(neurons / 8)]`."""
   if all(isinstance(m, np.ndarray) for m in masks):
-    rows = np.concatenate([m.reshape(len(m), -1) for m in masks], axis=1)
+    rows = np.concatenate(
+      [m.reshape(len(m), math.prod(m.shape[1:])) for m in masks], axis=1
+    )
     return np.packbits(rows.astype(bool), axis=1)
   return jnp.packbits(flat(masks).astype(bool), axis=1)
 

@@ -6,7 +6,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gencnp_jax import arguments
 from gencnp_jax.contract import TargetError
 
 
@@ -19,6 +21,9 @@ class Preprocess:
   Attributes:
     mean: per channel, in units of [0, 1].
     std: per channel, in units of [0, 1].
+
+  Raises:
+    ValueError: no finite number for each channel, or a std that is not above 0.
   """
 
   mean: tuple[float, ...]
@@ -27,8 +32,18 @@ class Preprocess:
   def __post_init__(self):
     # Arrays and lists are welcome; as static fields of a pytree they are not.
     for name in ('mean', 'std'):
-      values = tuple(float(v) for v in getattr(self, name))
-      object.__setattr__(self, name, values)
+      values = arguments.numbers(name, getattr(self, name))
+      if values.ndim != 1 or not np.isfinite(values).all():
+        raise ValueError(
+          f'{name}={getattr(self, name)!r}: give one finite number a channel, '
+          'such as (0.5, 0.5, 0.5).'
+        )
+      object.__setattr__(self, name, tuple(map(float, values)))
+    if len(self.mean) != len(self.std) or not all(v > 0 for v in self.std):
+      raise ValueError(
+        f'std={self.std}: give a number above 0 for each of the '
+        f'{len(self.mean)} channels of mean.'
+      )
 
   def __call__(self, images: jax.Array) -> jax.Array:
     """Returns the normalised images, float32, shaped as given."""

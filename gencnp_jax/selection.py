@@ -184,7 +184,9 @@ def _lots(neurons: int, seed: jax.Array, index: jax.Array) -> jax.Array:
   A bijection of the neuron's number (keyed mixing rounds) makes every lot
   distinct, so that a draw needs no second tie-break.
   """
-  keys = jax.vmap(lambda i: jax.random.bits(_image_key(seed, i), (3,)))(index)
+  keys = jax.vmap(
+    lambda i: jax.random.bits(_image_key(seed, i), (3,), jnp.uint32)
+  )(index)
   x = jnp.arange(1, neurons + 1, dtype=jnp.uint32)[None]
   for r, multiplier in enumerate((0x85EBCA6B, 0xC2B2AE35, 0x27D4EB2F)):
     x = (x ^ keys[:, r, None]) * jnp.uint32(multiplier)

@@ -53,7 +53,7 @@ def run(config: Any, path: epath.PathLike) -> None:
     'Start the same command on all hosts.',
   )
   with workdir.open_workdir(path) as directory:
-    processes.from_first(lambda: _clear(directory))
+    processes.from_first(lambda: workdir.clear(directory))
     workdir.check_config(
       directory,
       config.to_dict(),
@@ -122,13 +122,6 @@ def _report(run: Run) -> None:
       'it to config.stages.'
     )
   logging.info('Report: %s', main_report.write_report(run))
-
-
-def _clear(directory: epath.Path) -> None:
-  """Removes what is half written; an empty run binds no later one."""
-  files.remove_parts(directory)
-  if not any(directory.glob('*/*')):
-    (directory / workdir.CONFIG).unlink(missing_ok=True)
 
 
 def _remove_results(folder: epath.Path) -> None:

@@ -6,14 +6,21 @@ images) -> logits` of Flax Linen, Flax NNX, Equinox, Haiku or a plain function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from gencnp_jax import activations, contract, description, masking, neurons
+from gencnp_jax import (
+  activations,
+  arguments,
+  contract,
+  description,
+  masking,
+  neurons,
+)
 from gencnp_jax.preprocess import Preprocess as Preprocess
 
 TargetError = contract.TargetError
@@ -64,11 +71,12 @@ class Target:
       )
     if self.relus is not None:
       try:
-        object.__setattr__(self, 'relus', tuple(int(i) for i in self.relus))
-      except TypeError as error:
+        indices = tuple(arguments.whole('', i, -(2**31)) for i in self.relus)
+      except (TypeError, ValueError) as error:
         raise TargetError(
           f'relus={self.relus!r}: give indices in a tuple, such as (0, 2).'
         ) from error
+      object.__setattr__(self, 'relus', indices)
     # `jit` takes the fields that are no arrays only with a hash.
     object.__setattr__(self, 'apply_fn', contract.hashable(self.apply_fn))
 
@@ -191,6 +199,10 @@ class Target:
     return images
 
   def _trace_shape(self, image_shape) -> neurons.Traced:
+    if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
+      raise TargetError(
+        f'image_shape={image_shape!r}: give that of one image, (h, w, channels).'
+      )
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     if self.preprocess is not None:
       images = jax.eval_shape(self.preprocess, images)

@@ -126,6 +126,8 @@ def test_a_target_of_fully_connected_layers_alone():
   [
     ({'epoch': 2}, "config: 'epoch' is unknown.* Did you mean 'epochs'"),
     ({'epochs': 'a'}, r"config\['epochs'\]='a'"),
+    ('evidence', r"config is str.*settings\.OBJECTIVES\['evidence'\]"),
+    (np.zeros(48, int), 'config is ndarray.*No labels are needed'),
     ({'beta': -1.0}, 'config.gencnp.beta=-1.0'),
     ({'dtype': 'float16'}, "'float16' is unknown"),
     ({'kernel_sizes': (4, 0)} | QUICK, r'kernel_sizes\[0\]=4'),
@@ -140,6 +142,21 @@ def test_settings_that_are_not_legal(config, message):
 def test_a_batch_that_is_larger_than_the_images():
   with pytest.raises(ValueError, match='batch_size=128 is larger than the 48'):
     gencnp_jax.fit(tiny.target(), IMAGES)
+
+
+def test_a_call_that_trained_nothing_binds_no_later_one(tmp_path):
+  with pytest.raises(ValueError, match='larger than the 48'):
+    gencnp_jax.fit(tiny.target(), IMAGES, {'hidden': 8}, workdir=tmp_path)
+  gencnp_jax.fit(tiny.target(), IMAGES, QUICK, workdir=tmp_path)
+  with pytest.raises(ValueError, match='made by another config'):
+    gencnp_jax.fit(tiny.target(), IMAGES, {'hidden': 4}, workdir=tmp_path)
+
+
+def test_arguments_of_another_kind_are_named():
+  with pytest.raises(ValueError, match=r'target is function; pass Target\('):
+    gencnp_jax.fit(lambda v, x: x, IMAGES)
+  with pytest.raises(ValueError, match="memory_gb='1': must be above 0"):
+    gencnp_jax.fit(tiny.target(), IMAGES, QUICK, memory_gb='1')
 
 
 def test_too_large_is_refused_with_what_fits():

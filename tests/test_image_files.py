@@ -165,8 +165,9 @@ def test_a_typo_names_the_nearest_method(golden, photos):  # noqa: F811
     image_files.explain_files(golden, [str(photos)], 'neuron_mtc')
   with pytest.raises(ValueError, match=r'--sparsity=1\.0: must be between'):
     image_files.explain_files(golden, [str(photos)], sparsity=1.0)
-  with pytest.raises(ValueError, match='layer=7: Grad-CAM needs'):
-    image_files.explain_files(golden, [str(photos)], layer=7)
+  for layer in (0, 7):  # Counted from 1, as the picture does.
+    with pytest.raises(ValueError, match=rf'layer={layer}: .* at \[1, 2\]'):
+      image_files.explain_files(golden, [str(photos)], layer=layer)
 
 
 def test_an_empty_layer_is_a_warning():

@@ -281,6 +281,63 @@ def test_batchnorm_in_training_mode_is_seen_at_every_batch_size(norm, batch):
       neurons.trace(fn, variables, IMAGES[:batch])
 
 
+def _mean_in_a_loop(x):
+  return lax.fori_loop(0, 1, lambda i, y: y - y.mean(0, keepdims=True), x)
+
+
+def _mean_by_products(x):
+  return x - jnp.einsum('nhwc,n->hwc', x, jnp.ones(len(x)) / len(x))[None]
+
+
+@jax.custom_vjp
+def _mean_with_a_rule(x):
+  return x - x.mean(0, keepdims=True)
+
+
+_mean_with_a_rule.defvjp(
+  lambda x: (_mean_with_a_rule(x), None), lambda _, g: (g,)
+)
+
+
+@pytest.mark.parametrize(
+  'mix, name',
+  [
+    (_mean_in_a_loop, 'reduce_sum'),
+    (_mean_by_products, 'dot_general'),
+    (_mean_with_a_rule, 'reduce_sum'),
+    (lambda x: jnp.sort(x, 0), 'sort'),
+    (lambda x: jnp.cumsum(x, 0), 'cumsum'),
+  ],
+)
+def test_images_are_mixed_in_more_ways_than_a_mean(mix, name):
+  with pytest.raises(TargetError, match=f'mixes the images.*`{name}`'):
+    neurons.trace(lambda _, x: _logits(jax.nn.relu(mix(x))), (), IMAGES)
+
+
+@pytest.mark.parametrize(
+  'within', [lambda x: jnp.sort(x, 1), lambda x: jnp.cumsum(x, 2)]
+)
+def test_what_stays_within_an_image_mixes_nothing(within):
+  fn = lambda _, x: _logits(jax.nn.relu(within(x)))  # noqa: E731
+  assert len(neurons.trace(fn, (), IMAGES).sites) == 1
+
+
+def test_what_the_logits_do_not_depend_on_is_not_there():
+  """An auxiliary head, a loss over the batch, noise that nothing reads."""
+
+  @jax.jit
+  def heads(x):
+    x = jax.nn.relu(x)
+    noise = jax.random.normal(jax.random.key(0), x.shape)
+    other = jax.nn.relu(x.mean((1, 2)))
+    return _logits(x), (other * noise.mean()).mean(0)
+
+  traced = neurons.trace(lambda _, x: heads(x)[0], (), IMAGES)
+  assert [site.shape for site in traced.sites] == [IMAGES.shape[1:]]
+  seen = neurons.replay(traced, lambda i, a: a, (), IMAGES)
+  np.testing.assert_array_equal(seen, heads(IMAGES)[0])
+
+
 # The trace is made once.
 
 

@@ -282,6 +282,26 @@ def test_only_chosen_relus_count(linen):
       linen.replace(relus=wrong).record(IMAGES)
 
 
+@pytest.mark.parametrize('shape', [32, (1, 6, 6, 3), (6, 6)])
+def test_a_shape_that_is_not_of_one_image(linen, shape):
+  with pytest.raises(TargetError, match=r'image_shape=.*\(h, w, channels\)'):
+    linen.describe(shape)
+
+
+@pytest.mark.parametrize(
+  'mean, std, message',
+  [
+    (0.5, 0.5, 'mean=0.5: give one finite number a channel'),
+    ((0.5,) * 3, (0.2, 0.0, 0.2), 'std=.*above 0 for each of the 3'),
+    ((0.5,) * 3, (0.2, 0.2), 'std=.*above 0 for each of the 3'),
+    ((0.5, np.nan), (0.2, 0.2), 'mean=.*finite'),
+  ],
+)
+def test_a_normalisation_that_will_not_do(mean, std, message):
+  with pytest.raises(ValueError, match=message):
+    Preprocess(mean, std)
+
+
 # Which activations.
 
 
@@ -435,6 +455,7 @@ def test_images_that_do_not_fit(linen, images, message):
 def test_fields_that_are_lists_or_arrays_pass_through_jit():
   preprocess = Preprocess(np.array([0.1, 0.2, 0.3]), [1, 1, 1])
   assert preprocess == Preprocess((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
-  with pytest.raises(TargetError, match='relus=1: give indices in a tuple'):
-    Target(lambda v, x: x, (), relus=1)
+  for wrong in (1, '02', (0.9, 1.9), (True, False)):
+    with pytest.raises(TargetError, match=r'relus=.*: give indices in a tuple'):
+      Target(lambda v, x: x, (), relus=wrong)
   assert Target(lambda v, x: x, (), relus=[0, 2]).relus == (0, 2)

@@ -4,7 +4,6 @@ Each takes the masks of a pathway, or none for the full target, and returns
 arrays; `gencnp_jax.plot.gallery` draws them (paper, Fig. 7 to 9 and 15 to 20).
 """
 
-from gencnp_jax.attribution.grad_cam import check_layer as check_layer
 from gencnp_jax.attribution.grad_cam import grad_cam as grad_cam
 from gencnp_jax.attribution.grad_cam import readable_layer as readable_layer
 from gencnp_jax.attribution.gradients import (

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gencnp_jax import arguments
 from gencnp_jax.attribution import pathway_rows
 from gencnp_jax.attribution.pathway_rows import Wearer
 from gencnp_jax.target import Arrays, Target
@@ -79,23 +80,18 @@ def readable_layer(
   return fine[-1] if fine else _layer(None, shapes)
 
 
-def check_layer(
-  target: Target, image_shape: tuple[int, ...], layer: int
-) -> None:
-  """Raises a ValueError where a layer is not there, or has no map."""
-  _layer(layer, target.activation_shapes(image_shape))
-
-
 def _layer(layer: int | None, shapes: tuple[tuple[int, ...], ...]) -> int:
   """Returns the number of the activation that is looked at."""
   maps = [i for i, shape in enumerate(shapes) if len(shape) == 3]
   if layer is None and maps:
     return maps[-1]
-  if layer is not None and layer < 0:
-    layer += len(shapes)
+  given = layer
+  if layer is not None:
+    arguments.whole('layer', layer, -len(shapes))
+    layer += len(shapes) if layer < 0 else 0
   if layer not in maps:
     raise ValueError(
-      f'layer={layer}: Grad-CAM needs an activation with a map '
+      f'layer={given}: Grad-CAM needs an activation with a map '
       f'[h, w, channels]; the target has them at {maps or "no layer"} '
       f'(shapes {list(shapes)}).'
     )

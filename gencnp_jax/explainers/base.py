@@ -118,8 +118,8 @@ class Explainer:
         are a part of one: draws depend on it.
 
     Raises:
-      ValueError: no images, images that are not finite or not of a shape that
-        the target takes, classes out of range, numbers that are no sizes.
+      ValueError: no images, images or logits that are not finite, images not of
+        a shape that the target takes, classes out of range, numbers that are no sizes.
     """
     images = inputs.check_images(images)
     shapes = inputs.activation_shapes(self.target, images)
@@ -137,6 +137,7 @@ class Explainer:
       batch_size=batch_size
       or inputs.batch_size_that_fits(self.target, images, self.copies),
     )
+    inputs.check_logits(rows['logits'])
     explanation = pathway.Explanation(
       masks=pathway.unpack(rows['masks'], shapes),
       logits=rows['logits'],

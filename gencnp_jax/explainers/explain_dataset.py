@@ -17,7 +17,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from gencnp_jax import description
+from gencnp_jax import arguments, description
 from gencnp_jax.data import Dataset
 from gencnp_jax.explainers import base, explained_dataset, inputs
 from gencnp_jax.runtime import (
@@ -66,8 +66,8 @@ def explain_dataset(
     dataset.images if isinstance(dataset, Dataset) else dataset
   )
   for name, value in (('batch_size', batch_size), ('shard_size', shard_size)):
-    if value is not None and value < 1:
-      raise ValueError(f'{name}={value}: it must be at least 1.')
+    if value is not None:
+      arguments.whole(name, value, 1)
   with (
     preemption.watched(),
     workdir.open_workdir(out_dir, 'out_dir') as folder,

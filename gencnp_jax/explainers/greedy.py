@@ -165,13 +165,14 @@ class Greedy(ScoredExplainer):
     rows = (images.shape[0], neurons)
     start = _Pruned(
       jnp.full(rows, never, jnp.int32),
-      jnp.zeros(rows),
-      jnp.zeros(rows),
+      jnp.zeros(rows, jnp.float32),
+      jnp.zeros(rows, jnp.float32),
       jnp.ones(images.shape[0], bool),
     )
     # The last count comes twice: once to remove, once to score what is left.
     counts = jnp.asarray((*counts, counts[-1]), jnp.int32)
-    return jax.lax.scan(step, start, (jnp.arange(never + 1), counts))
+    numbers = jnp.arange(never + 1, dtype=jnp.int32)
+    return jax.lax.scan(step, start, (numbers, counts))
 
   def _prune_as_published(self, images, chosen):
     """Returns the masks of the published code, and the last scores."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from gencnp_jax import arguments, pathway
 from gencnp_jax.runtime import processes
@@ -63,6 +64,37 @@ def check_images(images: Any) -> np.ndarray:
         f'{len(images)} images do); remove or repair them.'
       )
   return images
+
+
+def check_classes_there(count: int) -> None:
+  """Raises a ValueError where a target has but one class to choose."""
+  if count < 2:
+    raise ValueError(
+      'The target returns one logit: there is no class to choose. Let apply_fn '
+      'give two: `jnp.concatenate([jnp.zeros_like(z), z], 1)`.'
+    )
+
+
+def check_logits(logits: np.ndarray) -> None:
+  """Checks what the target says of images, `[n, classes]`.
+
+  Raises:
+    ValueError: one class, or values that are not finite: no class is the
+      target's own.
+  """
+  check_classes_there(logits.shape[1])
+  bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+  if bad.size:
+    raise ValueError(
+      f'The target gives NaN or infinite logits for {bad.size} of {len(logits)} '
+      f'images, first for images[{bad[0]}]: check its variables, and the range '
+      'of the images.'
+    )
+  if (logits >= 0).all() and np.allclose(logits.sum(1), 1.0, atol=1e-3):
+    logging.warning(
+      'The target seems to return probabilities: each row is of [0, 1] and sums '
+      'to 1. Confidences take the softmax of what it returns: return the logits.'
+    )
 
 
 def activation_shapes(

@@ -208,7 +208,9 @@ class GenCNP(nn.Module):
     if any(len(shape) not in (1, 3) for shape in shapes):
       raise ValueError(
         'GEN-CNP takes activations of rank 4 or 2; got ranks '
-        f'{[1 + len(shape) for shape in shapes]}.'
+        f'{[1 + len(shape) for shape in shapes]}. A model that is vmapped over '
+        'batches of one has an axis too many: call it on the batch. Or leave '
+        'others out: Target(..., relus=...).'
       )
     if self.embedders == 'none':
       return [None] * len(shapes)

@@ -107,6 +107,18 @@ def _check_shared(workdir: epath.Path, field: str) -> None:
     )
 
 
+def clear(workdir: epath.Path) -> None:
+  """Removes what is half written; a run that made nothing binds no later one.
+
+  Args:
+    workdir: an opened workdir.
+  """
+  files.remove_parts(workdir)
+  made = (p for p in workdir.glob('*/*') if p.is_file() or any(p.iterdir()))
+  if next(made, None) is None:
+    (workdir / CONFIG).unlink(missing_ok=True)
+
+
 def check_config(
   workdir: epath.Path,
   config: Mapping[str, Any],

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gencnp_jax import attribution
+from gencnp_jax import Explanation, attribution
 from gencnp_jax.target import Target, TargetError
 from tests import tiny
 from tests.reference import attribution as reference
@@ -185,8 +185,11 @@ def test_layers_by_number_and_what_has_no_map():
     attribution.grad_cam(target, images, layer=-2),
     attribution.grad_cam(target, images, layer=0),
   )
-  for layer in (1, -1, 5, -3):
-    with pytest.raises(ValueError, match=r'layer=.* at \[0\]'):
+  for layer in (1, -1, 5):
+    with pytest.raises(ValueError, match=rf'layer={layer}: .* at \[0\]'):
+      attribution.grad_cam(target, images, layer=layer)
+  for layer in (-3, '1'):
+    with pytest.raises(ValueError, match=f'layer={layer!r}: .* at least -2'):
       attribution.grad_cam(target, images, layer=layer)
 
 
@@ -195,6 +198,10 @@ def test_layers_by_number_and_what_has_no_map():
   [
     ({'images': IMAGES[0]}, r'image\[None\]'),
     ({'masks': _masks()[:1]}, 'masks holds 1 arrays'),
+    (
+      {'masks': Explanation(_masks(), np.eye(3), np.eye(3))},
+      r'pass its masks: found\.masks',
+    ),
     (
       {'masks': tuple(m[:2] for m in _masks())},
       r'masks\[0\] has shape \(2, 8, 8, 4\)',

@@ -1,10 +1,13 @@
 """The call shape that all explainers share, and what a caller may get wrong."""
 
+import jax
 import numpy as np
 import pytest
 
-from gencnp_jax import Explanation
+from gencnp_jax import Explanation, evaluate, fit
 from gencnp_jax.explainers import (
+  Greedy,
+  NeuronIntGrad,
   NeuronMCT,
   OriginalActivation,
   Random,
@@ -152,6 +155,58 @@ def test_uint8_into_a_target_without_preprocess():
     NeuronMCT(tiny.target(preprocess=False), 0.9)(IMAGES)
   with pytest.raises(ValueError, match=r'uint8.*no preprocess'):
     activation_means(tiny.target(preprocess=False), IMAGES)
+
+
+def test_logits_that_are_not_finite():
+  target = tiny.target()
+  bad = target.replace(
+    variables=jax.tree.map(lambda x: x * np.nan, target.variables)
+  )
+  for call in (Random(bad, 0.9), lambda x: evaluate([Random(bad, 0.9)], x)):
+    with pytest.raises(ValueError, match='NaN or infinite logits for 6 of 6'):
+      call(IMAGES)
+
+
+def test_one_logit_is_no_choice():
+  said, net = tiny.target(), tiny.TinyNet()
+  one = said.replace(apply_fn=lambda v, x: net.apply(v, x)[:, :1])
+  for call in (
+    Random(one, 0.5),
+    lambda x: evaluate([Random(one, 0.5)], x),
+    lambda x: fit(one, x),
+  ):
+    with pytest.raises(ValueError, match=r'one logit.*zeros_like\(z\)'):
+      call(IMAGES)
+
+
+def test_probabilities_in_the_place_of_logits(caplog):
+  said, net = tiny.target(), tiny.TinyNet()
+  sure = said.replace(apply_fn=lambda v, x: jax.nn.softmax(net.apply(v, x)))
+  Random(sure, 0.5)(IMAGES)
+  assert 'seems to return probabilities' in caplog.text
+  caplog.clear()
+  Random(said, 0.5)(IMAGES)
+  assert 'probabilities' not in caplog.text
+
+
+@pytest.mark.parametrize(
+  'method', [Random, OriginalActivation, NeuronMCT, NeuronIntGrad, Greedy]
+)
+def test_with_64_bit_enabled(method):
+  explain = method(tiny.target(), 0.9)
+  expected = explain(IMAGES)
+  with jax.enable_x64(True):
+    found = explain(IMAGES)
+  kept = [sum(m[i].sum() for m in found.masks) for i in range(len(IMAGES))]
+  assert kept == [round(0.1 * tiny.NEURONS)] * len(IMAGES)
+  for a, b in zip(found.masks, expected.masks):
+    assert np.mean(a == b) > 0.99  # Gradients may round otherwise.
+
+
+def test_none_of_the_images():
+  found = Random(tiny.target(), 0.9)(IMAGES)[np.zeros(len(IMAGES), bool)]
+  assert len(found) == 0 == len(found.firing_sparsity) == len(found.agreement)
+  assert len(found.empty_layer) == 0
 
 
 @pytest.mark.parametrize('method', [Random, OriginalActivation, NeuronMCT])

@@ -644,9 +644,10 @@ def test_an_object_store_has_no_lock(tmp_path, monkeypatch):
   [
     (IMAGES[0], {}, r'shape \(8, 8, 3\).*image\[None\]'),
     (IMAGES[:0], {}, 'empty'),
-    (IMAGES, {'batch_size': 0}, 'batch_size=0: it must be at least 1'),
+    (IMAGES, {'batch_size': 0}, 'batch_size=0: it must be .* at least 1'),
     (IMAGES, {'batch_size': -4}, 'batch_size=-4'),
-    (IMAGES, {'shard_size': 0}, 'shard_size=0: it must be at least 1'),
+    (IMAGES, {'batch_size': '4'}, "batch_size='4'"),
+    (IMAGES, {'shard_size': 0}, 'shard_size=0: it must be .* at least 1'),
   ],
 )
 def test_wrong_arguments_make_no_folder(images, options, message, tmp_path):

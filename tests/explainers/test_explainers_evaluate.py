@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -219,6 +220,31 @@ def test_labels_as_a_list():
 def test_no_explainer():
   with pytest.raises(ValueError, match='explainers is empty'):
     gencnp_jax.evaluate([], IMAGES, LABELS)
+
+
+@pytest.mark.parametrize(
+  'explainers, options, message',
+  [
+    (lambda e: e, {}, 'explainers is Random.*in a list'),
+    (lambda e: [e.target], {}, r'(?s)explainers is \[Target.*in a list'),
+    (lambda e: [e], {'sparsities': 0.9}, r'sparsities=0\.9: .* in a tuple'),
+    (lambda e: [e], {'batch_size': '8'}, "batch_size='8'"),
+  ],
+)
+def test_wrong_arguments_are_named(explainers, options, message):
+  given = explainers(Random(tiny.target(), 0.9))
+  with pytest.raises(ValueError, match=message):
+    gencnp_jax.evaluate(given, IMAGES, **options)
+
+
+def test_explainers_are_of_one_target():
+  one = tiny.target()
+  same = one.replace(variables=jax.tree.map(jnp.array, one.variables))
+  other = one.replace(variables=jax.tree.map(lambda x: 2 * x, one.variables))
+  found = gencnp_jax.evaluate([Random(one, 0.9), Random(same, 0.9)], IMAGES)
+  assert found[0].leakage.swap == found[1].leakage.swap
+  with pytest.raises(ValueError, match=r'explainers\[1\].*another target'):
+    gencnp_jax.evaluate([Random(one, 0.9), Random(other, 0.9)], IMAGES)
 
 
 SPARSITIES = (0.5, 0.9)
