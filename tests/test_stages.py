@@ -360,7 +360,7 @@ def test_a_run_that_made_nothing_binds_no_later_one(tmp_path):
   with pytest.raises(ValueError, match='stage report needs'):
     tiny.run(tmp_path / 'run', stages='report')
   large = {'target.batch_size': 128, 'stages': 'target'}
-  with pytest.raises(ValueError, match='batch_size=128 is larger than the 58'):
+  with pytest.raises(ValueError, match='batch_size=128 is larger than the 64'):
     tiny.run(tmp_path / 'other', **large)
   tiny.run(tmp_path / 'other', stages='target')
 
