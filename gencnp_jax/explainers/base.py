@@ -119,7 +119,8 @@ class Explainer:
 
     Raises:
       ValueError: no images, images or logits that are not finite, images not of
-        a shape that the target takes, classes out of range, numbers that are no sizes.
+        a shape that the target takes, classes out of range, numbers that are no
+        sizes.
     """
     images = inputs.check_images(images)
     shapes = inputs.activation_shapes(self.target, images)

@@ -16,14 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from gencnp_jax import arguments, metrics, pathway, selection
-from gencnp_jax.explainers import base, inputs
+from gencnp_jax.explainers import base, compared, inputs
 from gencnp_jax.explainers.evaluation import Comparison, Evaluation
 from gencnp_jax.explainers.finder import Finder
 from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
 from gencnp_jax.runtime import blocks, devices, profile, progress
-from gencnp_jax.target import Target
 
 CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Sparsities that tell methods apart: two thirds of all neurons are zero."""
@@ -68,7 +67,7 @@ def evaluate(
       that do not fit, logits that are not finite, a sparsity that leaves no
       neuron or all.
   """
-  _check_explainers(explainers)
+  compared.check_explainers(explainers)
   for name, given in (
     ('sparsities', sparsities),
     ('roap_sparsities', roap_sparsities),
@@ -101,6 +100,7 @@ def evaluate(
     batch_size=batch_size or inputs.batch_size_that_fits(target, images),
   )
   inputs.check_logits(logits)
+  compared.check_one_target(explainers, shapes, images, logits)
   classes = logits.argmax(1).astype(np.int32)
   partner = metrics.partners(classes, seed)
   partner_classes = np.where(partner < 0, -1, classes[partner])
@@ -125,34 +125,6 @@ def evaluate(
     curve += others
     removed += more
   return Comparison(tuple(own), tuple(curve), tuple(removed))
-
-
-def _check_explainers(explainers: Any) -> None:
-  """Raises where these are no explainers of one target."""
-  given = explainers if isinstance(explainers, Sequence) else [None]
-  if not all(isinstance(one, base.Explainer) for one in given):
-    raise ValueError(
-      f'explainers is {explainers!r:.60}; pass explainers in a list, such as '
-      '[Random(target, 0.9)].'
-    )
-  if not explainers:
-    raise ValueError('explainers is empty; pass at least one.')
-  first = explainers[0].target
-  for i, explainer in enumerate(explainers):
-    if not _same(first, explainer.target):
-      raise ValueError(
-        f'explainers[{i}] ({explainer.name}) explains another target than '
-        f'explainers[0] ({explainers[0].name}): evaluate them apart.'
-      )
-
-
-def _same(one: Target, other: Target) -> bool:
-  if one is other:
-    return True
-  mine, its = (jax.tree.flatten(target) for target in (one, other))
-  return mine[1] == its[1] and all(
-    a is b or np.array_equal(a, b) for a, b in zip(mine[0], its[0])
-  )
 
 
 def _evaluate_one(

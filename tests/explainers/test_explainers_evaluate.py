@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -239,7 +238,7 @@ def test_wrong_arguments_are_named(explainers, options, message):
 
 def test_explainers_are_of_one_target():
   one = tiny.target()
-  same = one.replace(variables=jax.tree.map(jnp.array, one.variables))
+  same = one.replace(apply_fn=lambda v, x: one.apply_fn(v, x))  # Made again.
   other = one.replace(variables=jax.tree.map(lambda x: 2 * x, one.variables))
   found = gencnp_jax.evaluate([Random(one, 0.9), Random(same, 0.9)], IMAGES)
   assert found[0].leakage.swap == found[1].leakage.swap

@@ -1,0 +1,64 @@
+"""What may be compared: explainers, and of one target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from gencnp_jax.explainers import base
+from gencnp_jax.runtime import blocks
+from gencnp_jax.target import Target
+
+
+def check_explainers(explainers: Any) -> None:
+  """Raises a ValueError where these are no explainers."""
+  given = explainers if isinstance(explainers, Sequence) else [None]
+  if not all(isinstance(one, base.Explainer) for one in given):
+    raise ValueError(
+      f'explainers is {explainers!r:.60}; pass explainers in a list, such as '
+      '[Random(target, 0.9)].'
+    )
+  if not explainers:
+    raise ValueError('explainers is empty; pass at least one.')
+
+
+def check_one_target(
+  explainers: Sequence[base.Explainer],
+  shapes: Sequence[tuple[int, ...]],
+  images: np.ndarray,
+  logits: np.ndarray,
+) -> None:
+  """Raises where explainers are of targets that say or have something else.
+
+  Args:
+    explainers: one or more.
+    shapes: of the activations of the first one's target.
+    images: `[n, h, w, channels]`.
+    logits: `[n, classes]`, what that target says of them.
+
+  Raises:
+    ValueError: names the explainer of another target.
+  """
+  few = images[:8]
+  rounding = 1e-4 * np.abs(logits).max()
+  for i, explainer in enumerate(explainers):
+    other = explainer.target
+    if other is explainers[0].target:
+      continue
+    if other.activation_shapes(images.shape[1:]) == shapes:
+      said = blocks.collect_rows(_say, other, few, batch_size=len(few))
+      if said.shape[1:] == logits.shape[1:] and np.allclose(
+        said, logits[: len(few)], rtol=0, atol=rounding
+      ):
+        continue
+    raise ValueError(
+      f'explainers[{i}] ({explainer.name}) explains another target than '
+      f'explainers[0] ({explainers[0].name}): evaluate them apart.'
+    )
+
+
+def _say(target: Target, images: jax.Array) -> jax.Array:
+  return target(images)
