@@ -151,6 +151,15 @@ def test_text_is_escaped_and_set_in_paragraphs(tmp_path):
   assert '1 &amp; 2' in text
 
 
+@pytest.mark.parametrize(
+  'count, said', [(1, 'numbers: table 1<'), (2, 'numbers: tables 1 to 2<')]
+)
+def test_folded_tables_are_counted(count, said, tmp_path):
+  section = report.Section('S', folded=[demo.table()] * count)
+  path = report.write(tmp_path / 'r.html', _small(sections=[section]))
+  assert said in path.read_text()
+
+
 def test_what_is_not_given_leaves_no_trace(tmp_path):
   reader = _read(report.write(tmp_path / 'r.html', _small()))
   for tag in ('dl', 'nav', 'details', 'table', 'img', 'section'):
