@@ -39,8 +39,14 @@ def partners(predictions: np.ndarray, seed: int) -> np.ndarray:
 
 
 def mean_image(images: np.ndarray) -> np.ndarray:
-  """Returns the mean of images `[n, ...]` in their dtype (uint8: rounded)."""
+  """Returns the mean of images `[n, h, w, channels]` in their dtype, a blank.
+
+  uint8 is rounded. Of one image alone it is its mean colour: the image itself
+  would be no blank.
+  """
   mean = np.mean(images, axis=0, dtype=np.float64)
+  if len(images) == 1:
+    mean = np.broadcast_to(mean.mean((0, 1)), mean.shape)
   if np.issubdtype(images.dtype, np.integer):
     mean = np.rint(mean)
   return mean.astype(images.dtype)

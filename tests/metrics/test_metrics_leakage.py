@@ -93,6 +93,21 @@ def test_a_given_blank_and_uint8_images():
   _compare(result, expected(dark))
 
 
+@pytest.mark.parametrize('dtype', [np.float32, np.uint8])
+def test_the_blank_of_one_image_is_its_mean_colour(dtype):
+  image = np.random.default_rng(0).integers(0, 256, (1, 4, 6, 3)).astype(dtype)
+  colour = np.round(image.mean((0, 1, 2)), 0 if dtype == np.uint8 else 12)
+  blank = metrics.mean_image(image)
+  assert blank.shape == (4, 6, 3) and blank.dtype == dtype
+  np.testing.assert_allclose(blank, np.broadcast_to(colour, blank.shape))
+
+
+def test_one_image_reaches_the_output():
+  _, target, images, masks = _net(1)
+  everything = tuple(np.ones_like(m) for m in masks)
+  assert metrics.leakage(target, images, everything).disconnected == 0
+
+
 def test_one_predicted_class_has_no_pairs():
   net, target, images, masks = _net(40)
   classes = np.array([np.argmax(net.logits(x)) for x in images])
