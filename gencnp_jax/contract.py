@@ -164,15 +164,20 @@ def batch_reduction(program: Program, other: Program) -> str | None:
     other: the same target on another batch size; an axis of another length is
       the batch axis.
   """
-  # Only these stand in pairs: a batch of 1 needs fewer broadcasts.
-  for (name, axes, mine), (twin, _, its) in zip(
-    _mixing(program), _mixing(other)
-  ):
-    if name != twin:
-      return None
-    if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
-      return name
+  # In pairs of one name: a batch of 1 may need fewer of another.
+  twins = _by_name(other)
+  for name, found in _by_name(program).items():
+    for (axes, mine), (_, its) in zip(found, twins.get(name, ())):
+      if len(mine) == len(its) and any(mine[i] != its[i] for i in axes):
+        return name
   return None
+
+
+def _by_name(program: Program) -> dict[str, list[tuple[list[int], tuple]]]:
+  found: dict[str, list] = {}
+  for name, axes, shape in _mixing(program):
+    found.setdefault(name, []).append((axes, shape))
+  return found
 
 
 def _mixing(

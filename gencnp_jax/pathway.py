@@ -32,7 +32,12 @@ FORMAT = 1
 
 def flat(arrays: Sequence[jax.Array]) -> jax.Array:
   """Concatenates per-layer arrays `[n, ...]` to `[n, neurons]`."""
-  return jnp.concatenate([a.reshape(a.shape[0], -1) for a in arrays], axis=1)
+  return jnp.concatenate([_rows(a) for a in arrays], axis=1)
+
+
+def _rows(array: Any) -> Any:
+  """Returns `[n, ...]` as `[n, neurons]`, n = 0 included."""
+  return array.reshape(array.shape[0], math.prod(array.shape[1:]))
 
 
 def split(rows: Any, shapes: Sequence[tuple[int, ...]]) -> tuple:
@@ -58,21 +63,13 @@ def firing_sparsity(masks: Sequence[Any]) -> Any:
 
 def layer_counts(masks: Sequence[Any]) -> jax.Array:
   """Returns how many neurons are on, float32 `[n, layers]` (exact to 2^24)."""
-  return jnp.stack(
-    [
-      m.reshape(m.shape[0], math.prod(m.shape[1:])).sum(1, dtype=jnp.float32)
-      for m in masks
-    ],
-    axis=1,
-  )
+  return jnp.stack([_rows(m).sum(1, dtype=jnp.float32) for m in masks], axis=1)
 
 
 def pack(masks: Sequence[Any]) -> Any:
   """Packs masks to rows of bits, uint8 `[n, ceil(neurons / 8)]`."""
   if all(isinstance(m, np.ndarray) for m in masks):
-    rows = np.concatenate(
-      [m.reshape(len(m), math.prod(m.shape[1:])) for m in masks], axis=1
-    )
+    rows = np.concatenate([_rows(m) for m in masks], axis=1)
     return np.packbits(rows.astype(bool), axis=1)
   return jnp.packbits(flat(masks).astype(bool), axis=1)
 

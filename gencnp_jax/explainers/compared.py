@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from gencnp_jax.explainers import base
@@ -42,23 +41,23 @@ def check_one_target(
   Raises:
     ValueError: names the explainer of another target.
   """
-  few = images[:8]
-  rounding = 1e-4 * np.abs(logits).max()
+  first = explainers[0]
   for i, explainer in enumerate(explainers):
     other = explainer.target
-    if other is explainers[0].target:
-      continue
-    if other.activation_shapes(images.shape[1:]) == shapes:
-      said = blocks.collect_rows(_say, other, few, batch_size=len(few))
-      if said.shape[1:] == logits.shape[1:] and np.allclose(
-        said, logits[: len(few)], rtol=0, atol=rounding
-      ):
-        continue
-    raise ValueError(
-      f'explainers[{i}] ({explainer.name}) explains another target than '
-      f'explainers[0] ({explainers[0].name}): evaluate them apart.'
-    )
+    if other is not first.target and not _alike(other, shapes, images, logits):
+      raise ValueError(
+        f'explainers[{i}] ({explainer.name}) explains another target than '
+        f'explainers[0] ({first.name}): evaluate them apart.'
+      )
 
 
-def _say(target: Target, images: jax.Array) -> jax.Array:
-  return target(images)
+def _alike(other: Target, shapes, images, logits) -> bool:
+  """Whether a target has these activations, and says this of a few images."""
+  if other.activation_shapes(images.shape[1:]) != shapes:
+    return False
+  few = images[:8]
+  said = blocks.collect_rows(Target.__call__, other, few, batch_size=len(few))
+  rounding = 1e-4 * np.abs(logits).max()
+  return said.shape[1:] == logits.shape[1:] and np.allclose(
+    said, logits[: len(few)], rtol=0, atol=rounding
+  )

@@ -23,6 +23,7 @@ from gencnp_jax.explainers.kept import Kept
 from gencnp_jax.explainers.measured import Measured, Shared
 from gencnp_jax.metrics.partners import check_blank
 from gencnp_jax.runtime import blocks, devices, profile, progress
+from gencnp_jax.target import Target
 
 CURVE = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 """Sparsities that tell methods apart: two thirds of all neurons are zero."""
@@ -94,7 +95,7 @@ def evaluate(
     classes_there = target.num_classes(images.shape[1:])
     labels = metrics.check_labels(labels, len(images), classes_there)
   logits = blocks.collect_rows(
-    _logits,
+    Target.__call__,
     target,
     images,
     batch_size=batch_size or inputs.batch_size_that_fits(target, images),
@@ -205,10 +206,6 @@ def _evaluate_one(
     for sparsity in sorted(points)
     if points[sparsity] is not None
   ]
-
-
-def _logits(target, images) -> jax.Array:
-  return target(images)
 
 
 def _cut(replicated, importance, index):
