@@ -49,12 +49,26 @@ def whole(name: str, value: Any, least: int, most: int = 2**31 - 1) -> int:
   return int(value)
 
 
+def at_a_time(name: str, value: Any) -> None:
+  """Checks how many rows are taken at a time: None, or at least one.
+
+  Raises:
+    ValueError: something else.
+  """
+  if value is not None:
+    whole(name, value, 1)
+
+
 def layers(name: str, value: Any) -> Sequence[Any]:
   """Returns a tuple or a list, one array a layer.
 
   Raises:
     ValueError: something else, or nothing in it.
   """
+  if hasattr(value, 'masks'):
+    raise ValueError(
+      f'{name} is an {type(value).__name__}; pass its masks: found.masks.'
+    )
   if not isinstance(value, tuple | list):
     said = type(value).__name__
     if np.ndim(value):

@@ -79,7 +79,7 @@ def explain_files(
     index = attribution.readable_layer(explainer.target, image_shape)
   else:
     shapes = explainer.target.activation_shapes(image_shape)
-    maps = [i + 1 for i, shape in enumerate(shapes) if len(shape) == 3]
+    maps = [i + 1 for i in attribution.layers_with_map(shapes)]
     if layer not in maps:
       raise SettingsError(
         f'--layer={layer}: Grad-CAM needs a layer with a map; the target has '

@@ -33,6 +33,7 @@ _SKIP = _ODDS | {'beta': 30.0, 'skip': True}
 _KEPT = _ODDS | {'beta': 30.0, 'beta_warmup': 0.5, 'charged': 'kept'}
 _CUTS = {'cut': 0.5, 'cut_range': (0.9, 0.99)}
 _SPARSEST = settings.OBJECTIVES['sparsest'] | {'epochs': 6.0}
+_SHORT = _SPARSEST | {'epochs': 2.0}
 _EVIDENCE = settings.OBJECTIVES['evidence'] | {
   'gamma': 3.0,
   'beta': 30.0,
@@ -83,6 +84,31 @@ GROUPS = {
     | {'beta': 400.0, 'beta_warmup': 0.5, 'sparsity_goal': 1.0},
     'sparsest': _SPARSEST,
     'sparsest, beta 400, 8 epochs': _SPARSEST | {'beta': 400.0, 'epochs': 8.0},
+  },
+  # The model and its training, on the way to 98 of 100 neurons off.
+  'model': {
+    'as it is': _SHORT,
+    'hidden 256': _SHORT | {'hidden': 256},
+    'hidden 4096': _SHORT | {'hidden': 4096},
+    'z 1': _SHORT | {'num_fc': 1},
+    'z 3': _SHORT | {'num_fc': 3},
+    'embedding 1x1': _SHORT | {'embedding': (1, 1)},
+    'kernels 2x2': _SHORT | {'kernel_sizes': (2,) * 5},
+    'kernels 7x7 in front': _SHORT | {'kernel_sizes': (7, 0, 0, 0, 0)},
+    'learned bounds': _SHORT | {'learn_bounds': True},
+    'bounds 3': _SHORT | {'lower': -3.0, 'upper': 3.0},
+    'sigma 1': _SHORT | {'sigma': 1.0},
+    'sigma 4': _SHORT | {'sigma': 4.0},
+    'temperature 1': _SHORT | {'temperature': 1.0},
+    'temperature 4': _SHORT | {'temperature': 4.0},
+    'rate 3e-4': _SHORT | {'learning_rate': 3e-4},
+    'rate 3e-3': _SHORT | {'learning_rate': 3e-3},
+    'constant rate': _SHORT | {'schedule': 'constant'},
+    'batches of 64': _SHORT | {'batch_size': 64},
+    'augmented': _SHORT | {'augment': True},
+    'mixed images': _SHORT | {'mix': 0.5},
+    'probabilities, T .1': _SHORT
+    | {'answer': 'probabilities', 'distil_temperature': 0.1},
   },
   # The answer in the image and not in the mask.
   'evidence': {

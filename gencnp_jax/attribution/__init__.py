@@ -5,6 +5,7 @@ arrays; `gencnp_jax.plot.gallery` draws them (paper, Fig. 7 to 9 and 15 to 20).
 """
 
 from gencnp_jax.attribution.grad_cam import grad_cam as grad_cam
+from gencnp_jax.attribution.grad_cam import layers_with_map as layers_with_map
 from gencnp_jax.attribution.grad_cam import readable_layer as readable_layer
 from gencnp_jax.attribution.gradients import (
   IntegratedGradients as IntegratedGradients,

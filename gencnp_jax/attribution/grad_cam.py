@@ -74,15 +74,18 @@ def readable_layer(
     ValueError: no activation has a map.
   """
   shapes = target.activation_shapes(image_shape)
-  fine = [
-    i for i, s in enumerate(shapes) if len(s) == 3 and min(s[:2]) >= least
-  ]
+  fine = [i for i in layers_with_map(shapes) if min(shapes[i][:2]) >= least]
   return fine[-1] if fine else _layer(None, shapes)
+
+
+def layers_with_map(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+  """Returns the numbers of the activations `[h, w, channels]`."""
+  return [i for i, shape in enumerate(shapes) if len(shape) == 3]
 
 
 def _layer(layer: int | None, shapes: tuple[tuple[int, ...], ...]) -> int:
   """Returns the number of the activation that is looked at."""
-  maps = [i for i, shape in enumerate(shapes) if len(shape) == 3]
+  maps = layers_with_map(shapes)
   if layer is None and maps:
     return maps[-1]
   given = layer

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from gencnp_jax import arguments, pathway
+from gencnp_jax import arguments
 from gencnp_jax.explainers import inputs
 from gencnp_jax.masking import check_count, check_like, masker
 from gencnp_jax.runtime import blocks
@@ -107,8 +107,6 @@ def rows(
       )
     check_like(off, shapes, len(images), 'off')
   given = ()
-  if isinstance(masks, pathway.Explanation):
-    raise ValueError('masks is an Explanation; pass its masks: found.masks.')
   if masks is not None:
     given = tuple(
       arguments.mask_of(f'masks[{i}]', mask)

@@ -77,8 +77,7 @@ def evaluate(
       raise ValueError(
         f'{name}={given!r}: pass them in a tuple, as (0.9, 0.95).'
       )
-  if batch_size is not None:
-    arguments.whole('batch_size', batch_size, 1)
+  arguments.at_a_time('batch_size', batch_size)
   if keep is not None and len(explainers) > 1:
     raise ValueError('keep= is for one explainer at a time.')
   images = inputs.check_images(images)

@@ -65,9 +65,8 @@ def explain_dataset(
   images = inputs.check_images(
     dataset.images if isinstance(dataset, Dataset) else dataset
   )
-  for name, value in (('batch_size', batch_size), ('shard_size', shard_size)):
-    if value is not None:
-      arguments.whole(name, value, 1)
+  arguments.at_a_time('batch_size', batch_size)
+  arguments.at_a_time('shard_size', shard_size)
   with (
     preemption.watched(),
     workdir.open_workdir(out_dir, 'out_dir') as folder,

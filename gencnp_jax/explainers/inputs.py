@@ -125,8 +125,7 @@ def check_call(
   """
   arguments.off(off)
   arguments.whole('first_index', first_index, 0, 2**31 - 1 - images)
-  if batch_size is not None:
-    arguments.whole('batch_size', batch_size, 1)
+  arguments.at_a_time('batch_size', batch_size)
 
 
 def check_classes(

@@ -174,7 +174,9 @@ def leakage(
   arguments.whole('seed', seed, 0)
   images = np.asarray(images)
   blank = mean_image(images) if blank is None else check_blank(blank, images)
-  logits = blocks.collect_rows(_logits, target, images, batch_size=batch_size)
+  logits = blocks.collect_rows(
+    Target.__call__, target, images, batch_size=batch_size
+  )
   classes = np.asarray(logits).argmax(axis=1)
   partner = partners(classes, seed)
   partner_classes = np.where(partner < 0, -1, classes[partner])
@@ -190,10 +192,6 @@ def leakage(
   for rows, outputs in batches:
     total += leakage_sums(classes[rows], partner_classes[rows], *outputs)
   return total.result()
-
-
-def _logits(target: Target, images):
-  return target(images)
 
 
 def _per_image(replicated: Any, images, partner_images, *masks):

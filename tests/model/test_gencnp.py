@@ -58,7 +58,7 @@ def test_shapes_with_both_targets(shapes, neurons, embedding):
 def test_masks_are_exactly_zero_or_one(dtype):
   generated, new, grads = tiny.stepped(dtype=dtype)
   module, variables = tiny.init(dtype=dtype)
-  evaluated = tiny.jit(module.apply)({**variables, **new}, tiny.activations())
+  evaluated = jax.jit(module.apply)({**variables, **new}, tiny.activations())
   for masks, scores in (
     (generated.masks, generated.scores),
     (evaluated.masks, evaluated.scores),
@@ -85,7 +85,7 @@ def test_gradient_reaches_every_parameter(options):
 def test_every_layer_reads_every_layer():
   """The PDN mixes: a change in the last activation moves the first mask."""
   module, variables = tiny.init()
-  apply = tiny.jit(module.apply)
+  apply = jax.jit(module.apply)
   activations = tiny.activations()
   changed = (*activations[:-1], activations[-1] + 1)
   for a, b in zip(
@@ -135,7 +135,7 @@ def test_evaluation_equals_its_parts_by_hand():
   x = np.concatenate(rows, axis=1)
   x = gencnp_reference.pdn(params['pdn'], x)
   cuts = np.cumsum([row.shape[1] for row in rows])[:-1]
-  generated = tiny.jit(module.apply)(variables, activations)
+  generated = jax.jit(module.apply)(variables, activations)
   for i, part in enumerate(np.split(x, cuts, axis=1)):
     importance = part.reshape(4, 2, 2, -1)
     np.testing.assert_allclose(
@@ -152,7 +152,7 @@ def test_evaluation_equals_its_parts_by_hand():
 
 def test_one_image_does_not_touch_another_in_evaluation():
   module, variables = tiny.init(layer_floor=0.2)
-  apply = tiny.jit(module.apply)
+  apply = jax.jit(module.apply)
   activations = tiny.activations()
   changed = tuple(a.at[0].set(7.0) for a in activations)
   turned = tuple(a[::-1] for a in activations)
@@ -173,8 +173,8 @@ def test_a_skip_adds_the_neurons_own_activation_and_its_product_with_d():
   variables = jax.tree.map(
     lambda x: x + rng.uniform(0.1, 0.5, x.shape).astype(np.float32), variables
   )
-  found = tiny.jit(module.apply)(variables, activations)
-  plain = tiny.jit(module.clone(skip=False).apply)(variables, activations)
+  found = jax.jit(module.apply)(variables, activations)
+  plain = jax.jit(module.clone(skip=False).apply)(variables, activations)
   params, stats = variables['params'], variables['batch_stats']
   for i, (scores, d, a) in enumerate(
     zip(found.scores, plain.scores, activations)
@@ -222,7 +222,7 @@ def test_layer_floor_counts_without_rounding_up_twice(floor, neurons, count):
   """.07 * 100 is 7.000000000000001 in floating point."""
   module = GenCNP(hidden=4, layer_floor=floor, lower=8.0, upper=9.0)
   activations = tiny.activations(((neurons,),), batch=2)
-  generated, _ = tiny.jit(module.init_with_output)(
+  generated, _ = jax.jit(module.init_with_output)(
     jax.random.key(0), activations
   )
   (mask,) = generated.masks
@@ -247,7 +247,7 @@ def test_kept_neurons_are_the_top_over_all_layers(options):
   module, variables = tiny.init(**options)
   activations = tiny.activations()
   kept = jnp.array([0, 1, 9, 0])
-  apply = tiny.jit(module.apply)
+  apply = jax.jit(module.apply)
   own = apply(variables, activations)
   cut = apply(variables, activations, kept=kept)
   for name in 'scores', 'importance', 'order':
@@ -270,7 +270,7 @@ def test_kept_neurons_are_the_top_over_all_layers(options):
 def test_kept_neurons_of_soft_masks():
   module, variables = tiny.init(quantiser='sigmoid')
   kept = jnp.array([0, 1, 9, 30])
-  apply = tiny.jit(module.apply)
+  apply = jax.jit(module.apply)
   soft = apply(variables, tiny.activations(), kept=kept)
   counts = sum(p.sum((1, 2, 3) if p.ndim == 4 else 1) for p in soft.pathways)
   np.testing.assert_array_equal(counts[1:], kept[1:])
@@ -307,7 +307,7 @@ def test_the_slope_of_a_cut_is_daqs_by_the_distance_from_the_cut():
 
   def gradient(by_hand):
     spread = jax.grad(lambda params: tiny.spread(masks(params, by_hand)))
-    return tiny.jit(spread)(variables['params'])
+    return jax.jit(spread)(variables['params'])
 
   found = gradient(False)
   assert all(np.any(g) for g in jax.tree.leaves(found))
@@ -330,7 +330,7 @@ def test_learned_bounds_start_at_the_constants_and_stay_apart():
   # The optimiser may move u below l: the masks and slopes stay finite.
   layers = range(len(tiny.SHAPES))
   crossed = params | {f'bounds_{i}': jnp.array([0.5, -0.5]) for i in layers}
-  generated, _, grads = tiny.jit(functools.partial(tiny.step, module))(
+  generated, _, grads = jax.jit(functools.partial(tiny.step, module))(
     {**variables, 'params': crossed}, tiny.activations()
   )
   for mask, score in zip(generated.masks, generated.scores):
@@ -436,7 +436,7 @@ def test_four_devices_equal_one_big_batch():
   assert jax.local_device_count() == 4
   module, variables = tiny.init()
   activations = tiny.activations(batch=8)
-  one, new, grads = tiny.jit(functools.partial(tiny.step, module))(
+  one, new, grads = jax.jit(functools.partial(tiny.step, module))(
     variables, activations
   )
   shards = jax.tree.map(lambda a: a.reshape(4, 2, *a.shape[1:]), activations)

@@ -70,7 +70,7 @@ def test_layerwise_pdns_equal_their_parts_by_hand():
     f'{kind}_{i}' for kind in ('rfe', 'pdn', 'rpd') for i in range(3)
   }
   activations = tiny.activations()
-  found = jax.device_get(tiny.jit(module.apply)(variables, activations))
+  found = jax.device_get(jax.jit(module.apply)(variables, activations))
   expected = reference.layerwise(variables, activations, (2, 2))
   for i, (importance, scores) in enumerate(expected):
     _close(found.importance[i], importance)
@@ -94,8 +94,8 @@ def test_no_embedders_equal_pdns_and_batch_norms_by_hand():
     assert variables['params'][f'norm_{i}']['scale'].shape == shape[-1:]
   activations = tiny.activations()
   apply = functools.partial(module.apply, mutable=['batch_stats'])
-  evaluated, kept = tiny.jit(apply)(variables, activations)
-  trained, new = tiny.jit(functools.partial(apply, train=True))(
+  evaluated, kept = jax.jit(apply)(variables, activations)
+  trained, new = jax.jit(functools.partial(apply, train=True))(
     variables, activations
   )
   jax.tree.map(
@@ -118,7 +118,7 @@ def test_no_embedders_equal_pdns_and_batch_norms_by_hand():
 @layer_by_layer
 def test_a_layer_is_told_nothing_of_the_others(options):
   module, variables = tiny.init(**options)
-  apply = tiny.jit(module.apply)
+  apply = jax.jit(module.apply)
   activations = tiny.activations()
   own = jax.device_get(apply(variables, activations))
   for moved in range(len(activations)):
@@ -137,7 +137,7 @@ def test_the_sigmoid_makes_soft_masks_in_training_and_out_of_it():
   options = tiny.BARE | SIGMOID
   module, variables = tiny.init(**options)
   trained, _, _ = tiny.stepped(**options)
-  evaluated = tiny.jit(module.apply)(variables, tiny.activations())
+  evaluated = jax.jit(module.apply)(variables, tiny.activations())
   for found in jax.device_get((trained, evaluated)):
     for mask, scores, hard in zip(found.masks, found.scores, found.pathways):
       expected = 1 / (1 + np.exp(-np.asarray(scores, np.float64)))
@@ -151,8 +151,8 @@ def test_only_the_masks_differ_without_daq():
   """The scores of equal variables are those of the full form."""
   module, variables = tiny.init()
   activations = tiny.activations()
-  full = tiny.jit(module.apply)(variables, activations)
-  soft = tiny.jit(module.clone(**SIGMOID).apply)(variables, activations)
+  full = jax.jit(module.apply)(variables, activations)
+  soft = jax.jit(module.clone(**SIGMOID).apply)(variables, activations)
   for a, b in zip(full.scores, soft.scores):
     np.testing.assert_array_equal(a, b)
   for a, b in zip(full.pathways, soft.pathways):
@@ -188,7 +188,7 @@ def test_the_batch_norms_see_the_batch_of_all_devices():
   )
   activations = jax.device_get(tiny.activations())
   shards = jax.tree.map(lambda a: a.reshape(2, 2, *a.shape[1:]), activations)
-  found, new = tiny.jit(jax.vmap(apply, in_axes=(None, 0), axis_name='batch'))(
+  found, new = jax.jit(jax.vmap(apply, in_axes=(None, 0), axis_name='batch'))(
     variables, shards
   )
   one, expected, _ = tiny.stepped(**tiny.BARE)

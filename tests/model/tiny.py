@@ -11,10 +11,6 @@ from gencnp_jax.model import GenCNP
 SHAPES = ((4, 4, 3), (2, 2, 2), (5,))
 BARE = {'embedders': 'none', 'shared_pdn': False}
 
-jit = functools.partial(
-  jax.jit, compiler_options={'xla_backend_optimization_level': 0}
-)
-
 
 def activations(shapes=SHAPES, batch=4, seed=0):
   rng = np.random.default_rng(seed)
@@ -31,7 +27,7 @@ def shapes(tree):
 @functools.cache
 def init(shapes=SHAPES, **options):
   module = GenCNP(**{'hidden': 16, **options})
-  variables = jit(module.init)(jax.random.key(1), activations(shapes))
+  variables = jax.jit(module.init)(jax.random.key(1), activations(shapes))
   return module, variables
 
 
@@ -65,4 +61,4 @@ def step(module, variables, activations, axis_name=None):
 @functools.cache
 def stepped(**options):
   module, variables = init(**options)
-  return jit(functools.partial(step, module))(variables, activations())
+  return jax.jit(functools.partial(step, module))(variables, activations())
