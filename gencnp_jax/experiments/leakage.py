@@ -132,8 +132,8 @@ def table(rows: list[dict[str, Any]]) -> Table:
     ),
     rows,
     'Own: the image that wears the pathway keeps its own class. Disconnected: '
-    'the image cannot reach the output. Influence: how much of the logits the '
-    'other image changes. Sparsities differ between settings, see the figures.',
+    'the image cannot reach the output. Influence: how far the logits move '
+    'under the other image. Sparsities differ between settings, see the figures.',
   )
 
 

@@ -42,8 +42,8 @@ class Leakage:
       P(X): the image cannot reach the output (lower is better).
     influence: mean over the pairs of |a - b| / (|a| + |b|), where a and b are
       H(X; P(X)) and H(X'; P(X)) less their means over the classes, and |.| the
-      largest entry: how much of the logits the image decides (higher is
-      better). Of 0 where nothing gets through; what is near 0 is a constant for
+      largest entry: how far the logits move with the image (higher is
+      better): 1 to the opposite, 0 where nothing gets through; what is near 0 is a constant for
       all purposes, though `disconnected` does not count it.
     empty_layer: share with a layer of no neuron on. In a chain of layers that
       disconnects; in a residual net it need not.

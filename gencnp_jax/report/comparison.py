@@ -111,7 +111,7 @@ def tables(
     "Swap leak: another image of another class, run under this image's pathway, "
     "is given this image's class; own: it keeps its own. Blank: the mean image "
     'likewise. Disconnected: the image cannot reach the output. Influence: how '
-    'much of the logits another image changes; at 0 the image says nothing.',
+    'far the logits move under the other image; 0: a constant, 100: to the opposite.',
   )
   speed = Table(
     'Speed of explaining',
