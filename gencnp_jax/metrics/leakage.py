@@ -43,8 +43,8 @@ class Leakage:
     influence: mean over the pairs of |a - b| / (|a| + |b|), where a and b are
       H(X; P(X)) and H(X'; P(X)) less their means over the classes, and |.| the
       largest entry: how far the logits move with the image (higher is
-      better): 1 to the opposite, 0 where nothing gets through; what is near 0 is a constant for
-      all purposes, though `disconnected` does not count it.
+      better). 1: to the opposite; 0: nothing gets through. What is near 0 is a
+      constant for all purposes, though `disconnected` does not count it.
     empty_layer: share with a layer of no neuron on. In a chain of layers that
       disconnects; in a residual net it need not.
     left_out: images without a partner, because all have one predicted class;

@@ -111,7 +111,8 @@ def tables(
     "Swap leak: another image of another class, run under this image's pathway, "
     "is given this image's class; own: it keeps its own. Blank: the mean image "
     'likewise. Disconnected: the image cannot reach the output. Influence: how '
-    'far the logits move under the other image; 0: a constant, 100: to the opposite.',
+    'far the logits move under the other image (0: a constant, 100: to the '
+    'opposite).',
   )
   speed = Table(
     'Speed of explaining',
