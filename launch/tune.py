@@ -84,6 +84,8 @@ GROUPS = {
     | {'beta': 400.0, 'beta_warmup': 0.5, 'sparsity_goal': 1.0},
     'sparsest': _SPARSEST,
     'sparsest, beta 400, 8 epochs': _SPARSEST | {'beta': 400.0, 'epochs': 8.0},
+    'sparsest, 16 epochs': _SPARSEST | {'epochs': 16.0},
+    'sparsest, cuts': _SPARSEST | {'cut': 0.6, 'cut_range': (0.95, 0.985)},
   },
   # The model and its training, on the way to 98 of 100 neurons off.
   'model': {
