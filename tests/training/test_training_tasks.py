@@ -33,11 +33,17 @@ _IMAGES, _LABELS = _choose()
 
 
 @functools.cache
+def _target():
+  """Returns one target: to `jit`, another of equal weights is another."""
+  return tiny.target()
+
+
+@functools.cache
 def _variables(kind):
   if kind == 'target':
     task, frozen = tiny.classification(), None
   else:
-    task, frozen = tiny.distillation(), (tiny.target(), None)
+    task, frozen = tiny.distillation(), (_target(), None)
   init = jax.jit(task.init)
   return init(jax.random.key(0), frozen, jnp.asarray(_IMAGES[:1]))
 
@@ -121,26 +127,26 @@ def test_penalty(reduction):
   np.testing.assert_allclose(task.penalty(masks), expected, rtol=1e-5)
 
 
+@functools.partial(jax.jit, static_argnames='model')
+def _found(model, variables, target, off, images, kept):
+  """Returns the three kinds of logits of a batch, and the masks."""
+  logits, activations = target.record(images)
+  generated, _ = model.apply(
+    variables, activations, train=True, kept=kept, mutable=['batch_stats']
+  )
+  others = jnp.concatenate([images[1:], images[:1]])
+  return (
+    logits,
+    target.masked(images, generated.masks, off),
+    target.masked(others, generated.masks, off),
+    generated.masks,
+  )
+
+
 def _reference(task, target, off, counts=None):
   """The formula on what one device computes for the whole batch."""
-  kept = counts and jnp.asarray(counts)
-
-  @jax.jit
-  def run(variables, target, images):
-    logits, activations = target.record(images)
-    model = task.model.clone(axis_name=None)
-    generated, _ = model.apply(
-      variables, activations, train=True, kept=kept, mutable=['batch_stats']
-    )
-    others = jnp.concatenate([images[1:], images[:1]])
-    return (
-      logits,
-      target.masked(images, generated.masks, off),
-      target.masked(others, generated.masks, off),
-      generated.masks,
-    )
-
-  found = run(_variables('gencnp'), target, _IMAGES)
+  model, kept = task.model.clone(axis_name=None), counts and jnp.array(counts)
+  found = _found(model, _variables('gencnp'), target, off, _IMAGES, kept)
   *logits, masks = jax.tree.map(np.asarray, found)
   return losses.distillation(*logits, masks, task, counts)
 
@@ -150,7 +156,7 @@ def test_distillation_with_the_swap_term_over_four_devices():
 
   The mean is over all pairs, though a device has none to two of them.
   """
-  target = tiny.target()
+  target = _target()
   np.testing.assert_array_equal(np.argmax(target(_IMAGES), -1), _CLASSES)
   task = tiny.distillation(alpha=0.7, beta=0.2, gamma=1.5)
   found, _, sums = _on_all_devices(task, (target, None), _variables('gencnp'))
@@ -162,7 +168,7 @@ def test_distillation_with_the_swap_term_over_four_devices():
 @pytest.mark.parametrize('swap', distillation.SWAPS)
 def test_cuts_of_a_share_of_the_images_over_four_devices(swap):
   """Which rows are cut, and where, depends on the row of the GLOBAL batch."""
-  target = tiny.target()
+  target = _target()
   sparsities = (0.3, 0.9)
   task = tiny.distillation(
     alpha=0.7, beta=0.2, gamma=1.5, cut=0.5, cut_range=sparsities, swap=swap
@@ -184,7 +190,7 @@ def test_cuts_of_a_share_of_the_images_over_four_devices(swap):
   [('kept', 0, 0), ('kept', 1.5, 0.5), ('surer', 0, 0.5), ('surer', 1.5, 0)],
 )
 def test_a_pathway_that_fails_pays_no_price(charged, gamma, cut):
-  target = tiny.target()
+  target = _target()
   fields = {'gamma': gamma, 'cut': cut, 'cut_range': (0.3, 0.9)}
   task = tiny.distillation(beta=3.0, charged=charged, **fields)
   neurons = sum(math.prod(s) for s in target.activation_shapes((8, 8, 3)))
@@ -205,7 +211,7 @@ def test_a_pathway_that_fails_pays_no_price(charged, gamma, cut):
 
 @pytest.mark.parametrize('charged', ['all', 'kept'])
 def test_a_pathway_that_is_sparser_than_the_goal_is_paid(charged):
-  target = tiny.target()
+  target = _target()
   task = tiny.distillation(beta=3.0, gamma=1.5, charged=charged)
   priced, means = _reference(task, target, None)
   task = dataclasses.replace(task, sparsity_goal=means['firing_sparsity'])
@@ -226,12 +232,6 @@ def test_no_pair_of_different_classes_is_no_error():
   assert means['swap_leakage'] == 0
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
-
-
-@functools.cache
-def _target():
-  """Returns one target: to `jit`, another of equal weights is another."""
-  return tiny.target()
 
 
 @functools.cache
@@ -262,14 +262,14 @@ def _gradients(task, off, variables=None):
 
 def test_mean_ablation_and_the_papers_sum_and_a_frozen_target():
   """Nothing flows to the target, nor to what stands in for off neurons."""
-  shapes = tiny.target().activation_shapes((8, 8, 3))
+  shapes = _target().activation_shapes((8, 8, 3))
   rng = np.random.default_rng(0)
   off = tuple(rng.random((1, *s)).astype(np.float32) for s in shapes)
   task = tiny.distillation(
     axis_name=None, alpha=0.5, beta=0.01, penalty_reduction='sum'
   )
   (found, sums), (own, frozen) = _gradients(task, off)
-  loss, means = _reference(task, tiny.target(), off)
+  loss, means = _reference(task, _target(), off)
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
   assert all(not np.any(g) for g in jax.tree.leaves(frozen))
@@ -280,7 +280,7 @@ def test_mean_ablation_and_the_papers_sum_and_a_frozen_target():
 def test_a_low_temperature_asks_for_the_class_alone():
   task = tiny.distillation(axis_name=None, distil_temperature=0.3)
   (found, sums), _ = _gradients(task, None)
-  loss, means = _reference(task, tiny.target(), None)
+  loss, means = _reference(task, _target(), None)
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
   logits, pathway_logits = np.random.default_rng(0).normal(size=(2, 6, 4))
@@ -296,7 +296,7 @@ def test_a_low_temperature_asks_for_the_class_alone():
 def test_better_odds_than_the_target():
   task = tiny.distillation(axis_name=None, answer='odds', beta=0.1)
   (found, sums), (own, _) = _gradients(task, None)
-  loss, means = _reference(task, tiny.target(), None)
+  loss, means = _reference(task, _target(), None)
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
   assert all(np.any(g) for g in jax.tree.leaves(own))
@@ -337,7 +337,7 @@ def test_beta_rises_from_zero(progress, share):
 
 def test_distillation_rows_are_those_of_evaluation():
   """Running statistics, each image by itself, no loss that depends on others."""
-  target = tiny.target()
+  target = _target()
   task = tiny.distillation()
   variables = _variables('gencnp')
 
@@ -374,7 +374,7 @@ def test_the_losses_of_soft_masks_are_of_the_masks_as_they_are():
   """The reported sparsity is that of the masks cut at one half."""
   task = _sigmoid(alpha=0.7, beta=0.2)
   (found, sums), (own, frozen) = jax.device_get(_gradients(task, None))
-  loss, means = _reference(task, tiny.target(), None)
+  loss, means = _reference(task, _target(), None)
   assert 0.1 < means['firing_sparsity'] < 0.9
   np.testing.assert_allclose(float(found), loss, rtol=2e-5)
   _assert_means(sums, means)
@@ -404,7 +404,7 @@ def test_rows_of_soft_masks_count_the_hard_pathways():
     rows = task.rows((variables, (target, None)), _IMAGES, _LABELS)
     return rows, logits, target.masked(_IMAGES, masks), masks
 
-  found = run(variables, tiny.target())
+  found = run(variables, _target())
   rows, logits, pathway_logits, masks = jax.tree.map(np.asarray, found)
   assert masks[1].min() > 0.45
   _, means = losses.distillation(logits, pathway_logits, logits, masks, task)
@@ -428,7 +428,7 @@ def test_other_forms_learn(fields):
   """A few steps move every parameter and lower the loss."""
   task = tiny.distillation(axis_name=None, beta=0.3)
   task = dataclasses.replace(task, model=task.model.clone(**fields))
-  frozen = (tiny.target(), None)
+  frozen = (_target(), None)
   start = jax.jit(task.init)(jax.random.key(0), frozen, _IMAGES[:1])
   optimiser = optax.adam(0.01)
 
