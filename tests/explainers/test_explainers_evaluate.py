@@ -322,16 +322,16 @@ def test_the_curve_tells_methods_apart():
 
 def test_seconds_are_of_explaining_alone():
   """Measuring many cuts takes longer; explaining does not."""
-  images = tiny.images(256)
+  images = tiny.images(64)
   explainer = [OriginalActivation(tiny.target(), 0.6)]
 
   def seconds(sparsities):
     found = gencnp_jax.evaluate(
-      explainer, images, sparsities=sparsities, batch_size=64
+      explainer, images, sparsities=sparsities, batch_size=32
     )
     return found[0].seconds
 
-  many = tuple(np.linspace(0.1, 0.9, 16).tolist())
+  many = tuple(np.linspace(0.1, 0.9, 8).tolist())
   # The best of three: other work on the machine only ever adds.
   alone = min(seconds(()) for _ in range(3))
   beside = min(seconds(many) for _ in range(3))
