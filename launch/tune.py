@@ -86,6 +86,9 @@ GROUPS = {
     'sparsest, beta 400, 8 epochs': _SPARSEST | {'beta': 400.0, 'epochs': 8.0},
     'sparsest, 16 epochs': _SPARSEST | {'epochs': 16.0},
     'sparsest, cuts': _SPARSEST | {'cut': 0.6, 'cut_range': (0.95, 0.985)},
+    'sparsest, rate 3e-3': _SPARSEST | {'learning_rate': 3e-3},
+    'sparsest, rate 3e-3, kernels 7x7 in front': _SPARSEST
+    | {'learning_rate': 3e-3, 'kernel_sizes': (7, 0, 0, 0, 0)},
   },
   # The model and its training, on the way to 98 of 100 neurons off.
   'model': {
@@ -101,8 +104,6 @@ GROUPS = {
     'rate 3e-4': _SHORT | {'learning_rate': 3e-4},
     'rate 3e-3': _SHORT | {'learning_rate': 3e-3},
     'augmented': _SHORT | {'augment': True},
-    'probabilities, T .1': _SHORT
-    | {'answer': 'probabilities', 'distil_temperature': 0.1},
   },
   # The answer in the image and not in the mask.
   'evidence': {
