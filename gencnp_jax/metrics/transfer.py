@@ -154,7 +154,7 @@ class Wearing:
     self._place = self._place.astype(np.int32)
     self._batch_size = batch_size
     self._logits = blocks.collect_rows(
-      _logits, target, self._images, batch_size=batch_size
+      Target.__call__, target, self._images, batch_size=batch_size
     )
     self._partner = partners(self._groups, seed)
     said = self._logits.argmax(1)[self._partner]
@@ -201,10 +201,6 @@ class Wearing:
 def _builders(size: int, sample_sparsity: float) -> int:
   """Returns how many of a class's images build: one at least, and not all."""
   return min(max(1, round((1.0 - sample_sparsity) * size)), size - 1)
-
-
-def _logits(target: Target, images):
-  return target(images)
 
 
 def _wear(replicated: Any, images, partner_images, place):

@@ -21,21 +21,21 @@ _DATA = tiny.splits().train
 _CLASSES = (0, 0, 0, 1, 0, 1, 1, 0)
 
 
+@functools.cache
+def _target():
+  """Returns one target: to `jit`, another of equal weights is another."""
+  return tiny.target()
+
+
 def _choose():
   """Returns training examples of which the target says `_CLASSES`."""
-  said = np.argmax(tiny.target()(_DATA.images), -1)
+  said = np.argmax(_target()(_DATA.images), -1)
   left = {c: list(np.flatnonzero(said == c)) for c in set(_CLASSES)}
   rows = [left[c].pop(0) for c in _CLASSES]
   return _DATA.images[rows], _DATA.labels[rows]
 
 
 _IMAGES, _LABELS = _choose()
-
-
-@functools.cache
-def _target():
-  """Returns one target: to `jit`, another of equal weights is another."""
-  return tiny.target()
 
 
 @functools.cache
